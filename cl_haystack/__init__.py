@@ -1,0 +1,66 @@
+"""Contrastive fine-tuning, ONNX serving and OpenSearch retrieval for Haystack.
+
+Public names are imported when first used (PEP 562), so ``import cl_haystack`` loads neither torch nor
+onnxruntime nor Haystack.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from cl_haystack.bundle import ModelBundle
+    from cl_haystack.encoder import Encoder
+    from cl_haystack.errors import CLHaystackError
+    from cl_haystack.opensearch import IndexingReport, OpenSearchIndex, index_documents
+    from cl_haystack.opensearch.server import LocalOpenSearch
+    from haystack_integrations.components.embedders.cl_haystack import CLDocumentEmbedder, CLTextEmbedder
+    from haystack_integrations.components.retrievers.cl_haystack import (
+        CLOpenSearchHybridRetriever,
+        CLOpenSearchRetriever,
+    )
+    from haystack_integrations.components.writers.cl_haystack import CLOpenSearchWriter
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "CLDocumentEmbedder": "haystack_integrations.components.embedders.cl_haystack",
+    "CLHaystackError": "cl_haystack.errors",
+    "CLOpenSearchHybridRetriever": "haystack_integrations.components.retrievers.cl_haystack",
+    "CLOpenSearchRetriever": "haystack_integrations.components.retrievers.cl_haystack",
+    "CLOpenSearchWriter": "haystack_integrations.components.writers.cl_haystack",
+    "CLTextEmbedder": "haystack_integrations.components.embedders.cl_haystack",
+    "Encoder": "cl_haystack.encoder",
+    "IndexingReport": "cl_haystack.opensearch",
+    "LocalOpenSearch": "cl_haystack.opensearch.server",
+    "ModelBundle": "cl_haystack.bundle",
+    "OpenSearchIndex": "cl_haystack.opensearch",
+    "index_documents": "cl_haystack.opensearch",
+}
+
+__all__ = [
+    "CLDocumentEmbedder",
+    "CLHaystackError",
+    "CLOpenSearchHybridRetriever",
+    "CLOpenSearchRetriever",
+    "CLOpenSearchWriter",
+    "CLTextEmbedder",
+    "Encoder",
+    "IndexingReport",
+    "LocalOpenSearch",
+    "ModelBundle",
+    "OpenSearchIndex",
+    "__version__",
+    "index_documents",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'cl_haystack' has no attribute {name!r}")
+    value = getattr(importlib.import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,26 @@
+"""The ``cl-haystack`` command: one verb for each step from raw documents to a measured search."""
+
+import sys
+
+import typer
+
+from cl_haystack.errors import CLHaystackError
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Fine-tune a text encoder on your own pairs and serve it in Haystack pipelines over OpenSearch.",
+)
+
+
+def main() -> None:
+    """Run the command line; errors of ours become one line on standard error and exit status 1."""
+    try:
+        app()
+    except CLHaystackError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        sys.exit(130)

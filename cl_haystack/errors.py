@@ -1,0 +1,122 @@
+"""Every exception this project raises on purpose, on one screen.
+
+    CLHaystackError
+    ├── BundleError              a model bundle that is missing, damaged, unsafe or of another format
+    ├── CheckpointError          a checkpoint that cannot be read or written
+    ├── DataError                pairs, corpora, queries or judgements that cannot be read  (path, line)
+    ├── ConfigurationError       an option or a combination of options that cannot work
+    ├── MissingExtraError        a library that an extra of this distribution installs is absent
+    ├── TrainingError            training cannot start or go on
+    ├── ExportError              a checkpoint that cannot be exported, or an export that failed its proof
+    ├── EncodingError            texts or a device that the encoder cannot use
+    ├── IndexingError            documents that cannot be written, or an index that cannot be used
+    │   └── SpaceMismatchError   an index and a model whose vectors are not comparable
+    ├── ServerUnavailableError   no usable OpenSearch answers at a URL
+    └── LocalServerError         the local OpenSearch server cannot be installed, started or stopped
+
+A message says what was found, what was expected and what to do. Programs read the attributes.
+"""
+
+from pathlib import Path
+
+MAX_QUOTED_CHARS = 80
+
+
+def quote(text: str) -> str:
+    """Return ``text`` as a one-line quotation of at most 80 characters, for use in a message."""
+    line = " ".join(text.split())
+    return repr(line if len(line) <= MAX_QUOTED_CHARS else line[: MAX_QUOTED_CHARS - 1] + "…")
+
+
+class CLHaystackError(Exception):
+    """Base of all errors that this project raises on purpose."""
+
+
+class BundleError(CLHaystackError):
+    """A model bundle is missing, damaged, unsafe, or of a format that this version does not read."""
+
+    def __init__(self, path: Path | str, problem: str) -> None:
+        self.path = Path(path)
+        self.problem = problem
+        super().__init__(f"{path}: {problem}")
+
+
+class CheckpointError(CLHaystackError):
+    """A checkpoint cannot be read or written."""
+
+    def __init__(self, path: Path | str, problem: str) -> None:
+        self.path = Path(path)
+        self.problem = problem
+        super().__init__(f"{path}: {problem}")
+
+
+class DataError(CLHaystackError):
+    """Training or evaluation data that cannot be used; names the file and the line where they are known."""
+
+    def __init__(self, problem: str, *, path: Path | str | None = None, line: int | None = None) -> None:
+        self.path = None if path is None else Path(path)
+        self.line = line
+        self.problem = problem
+        where = "" if path is None else f"{path}: " if line is None else f"{path}:{line}: "
+        super().__init__(where + problem)
+
+
+class ConfigurationError(CLHaystackError):
+    """An option, or a combination of options, that cannot work."""
+
+
+class MissingExtraError(CLHaystackError):
+    """A library that one of our extras installs is absent."""
+
+    def __init__(self, library: str, extra: str) -> None:
+        self.library = library
+        self.extra = extra
+        super().__init__(
+            f"this needs {library}, which is not installed; run: pip install 'cl-haystack[{extra}]'"
+        )
+
+
+class TrainingError(CLHaystackError):
+    """Training cannot start or cannot go on."""
+
+
+class ExportError(CLHaystackError):
+    """A checkpoint cannot be exported, or its export failed the proof against torch."""
+
+
+class EncodingError(CLHaystackError):
+    """The encoder cannot use the texts or the device that it was given."""
+
+
+class IndexingError(CLHaystackError):
+    """Documents cannot be written, or an index cannot be used."""
+
+
+class SpaceMismatchError(IndexingError):
+    """The vectors of an index and those of a model are not comparable."""
+
+    def __init__(self, *, index: str, found: str, expected: str) -> None:
+        self.index = index
+        self.found = found
+        self.expected = expected
+        super().__init__(
+            f"index '{index}' holds vectors of {found}, but the model in use is {expected}; their vectors "
+            "are not comparable: open the index with the model it was built with, or re-embed its documents "
+            "into a new index"
+        )
+
+
+class ServerUnavailableError(CLHaystackError):
+    """No usable OpenSearch answers at a URL."""
+
+    def __init__(self, url: str, problem: str) -> None:
+        self.url = url
+        self.problem = problem
+        super().__init__(
+            f"OpenSearch at {url}: {problem}; start a local server with `cl-haystack opensearch start`, "
+            "or give the address of yours with --url or OPENSEARCH_URL"
+        )
+
+
+class LocalServerError(CLHaystackError):
+    """The local OpenSearch server cannot be installed, started or stopped."""
