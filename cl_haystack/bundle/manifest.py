@@ -1,0 +1,114 @@
+"""The manifest of a model bundle: what the files are, which vectors they make and where they come from.
+
+The models below are the format. They are frozen and refuse unknown fields, so a manifest that loads is
+one that this version understands whole.
+"""
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+FORMAT = "cl-haystack-bundle"
+FORMAT_VERSION = 1
+
+MANIFEST_FILE = "manifest.json"
+MODEL_FILE = "model.onnx"
+TOKENIZER_FILE = "tokenizer.json"
+MODEL_CARD_FILE = "README.md"
+LICENSE_FILE = "LICENSE"
+KNOWN_FILES = frozenset({MODEL_FILE, TOKENIZER_FILE, MODEL_CARD_FILE, LICENSE_FILE})
+
+OUTPUT_NAME = "sentence_embedding"
+
+Pooling = Literal["mean", "cls", "lasttoken"]
+Similarity = Literal["cosine", "dot"]
+Precision = Literal["fp32", "fp16", "int8", "int8-block"]
+Sha256 = str
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class FileEntry(_Section):
+    """Hash and size of one file of the bundle."""
+
+    sha256: Sha256 = Field(pattern=r"^[0-9a-f]{64}$")
+    bytes: int = Field(ge=0)
+
+
+class Embedding(_Section):
+    """The vectors that the model makes."""
+
+    dimension: int = Field(gt=0)
+    matryoshka_dimensions: tuple[int, ...] = ()
+    pooling: Pooling
+    normalize: bool
+    similarity: Similarity
+
+
+class Text(_Section):
+    """How texts are prepared: length limit in tokens, and the prefixes that queries and documents get."""
+
+    max_length: int = Field(gt=0)
+    query_prefix: str = ""
+    document_prefix: str = ""
+
+
+class Numerics(_Section):
+    """How the graph computes.
+
+    ``batch_invariant`` promises that a text's vector does not depend, bit for bit, on its batch mates.
+    """
+
+    precision: Precision
+    scheme: str
+    batch_invariant: bool
+
+
+class Graph(_Section):
+    """Inputs, output and operator versions of ``model.onnx``."""
+
+    inputs: tuple[str, ...]
+    output: str = OUTPUT_NAME
+    opset: int = Field(gt=0)
+    ir_version: int = Field(gt=0)
+
+
+class Parity(_Section):
+    """How near the exported graph is to the torch model, measured on real texts at export time."""
+
+    cosine_min: float
+    cosine_mean: float
+    top10_overlap: float
+    texts: int = Field(gt=0)
+
+
+class Quality(_Section):
+    """One measured figure: the metric on a data set, its 95 % interval, and the base model's value."""
+
+    dataset: str
+    metric: str
+    value: float
+    ci95: tuple[float, float] | None = None
+    before: float | None = None
+
+
+class Manifest(_Section):
+    """Everything that serving needs to know of a model, as stored in ``manifest.json``."""
+
+    format: Literal["cl-haystack-bundle"] = FORMAT
+    format_version: Literal[1] = FORMAT_VERSION
+    name: str = Field(min_length=1)
+    space_id: str = Field(pattern=r"^[0-9a-f]{32}$")
+    fingerprint: str = Field(pattern=r"^[0-9a-f]{32}$")
+    files: dict[str, FileEntry]
+    embedding: Embedding
+    text: Text
+    numerics: Numerics
+    graph: Graph
+    training: dict[str, Any] = Field(default_factory=dict)
+    parity: Parity | None = None
+    quality: tuple[Quality, ...] = ()
+    calibration: dict[str, float] = Field(default_factory=dict)
+    producer: dict[str, str] = Field(default_factory=dict)
