@@ -4,12 +4,12 @@ The models below are the format. They are frozen and refuse unknown fields, so a
 one that this version understands whole.
 """
 
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-FORMAT = "cl-haystack-bundle"
-FORMAT_VERSION = 1
+FORMAT: Final = "cl-haystack-bundle"
+FORMAT_VERSION: Final = 1
 
 MANIFEST_FILE = "manifest.json"
 MODEL_FILE = "model.onnx"
