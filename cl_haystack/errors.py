@@ -10,9 +10,11 @@
     ├── ExportError              a checkpoint that cannot be exported, or an export that failed its proof
     ├── EncodingError            texts or a device that the encoder cannot use
     ├── IndexingError            documents that cannot be written, or an index that cannot be used
-    │   └── SpaceMismatchError   an index and a model whose vectors are not comparable
+    │   ├── SpaceMismatchError   an index and a model whose vectors are not comparable
+    │   └── RejectedDocumentsError   some documents were refused; all others were written
     ├── ServerUnavailableError   no usable OpenSearch answers at a URL
     └── LocalServerError         the local OpenSearch server cannot be installed, started or stopped
+        └── DownloadError        a file of it cannot be fetched
 
 A message says what was found, what was expected and what to do. Programs read the attributes.
 """
@@ -106,6 +108,24 @@ class SpaceMismatchError(IndexingError):
         )
 
 
+class RejectedDocumentsError(IndexingError):
+    """Some documents were refused; all others were written.
+
+    ``rejections`` maps the ids of the first ones to the reasons; ``count`` is the number of all.
+    """
+
+    def __init__(self, *, index: str, count: int, rejections: dict[str, str]) -> None:
+        self.index = index
+        self.count = count
+        self.rejections = rejections
+        shown = "; ".join(f"{quote(document_id)}: {reason}" for document_id, reason in rejections.items())
+        more = f" (the first {len(rejections)})" if len(rejections) < count else ""
+        super().__init__(
+            f"index '{index}': {count:,} documents were refused, all others were written{more}: {shown}; "
+            "correct them and index them again, or pass a dead-letter file to collect them"
+        )
+
+
 class ServerUnavailableError(CLHaystackError):
     """No usable OpenSearch answers at a URL."""
 
@@ -120,3 +140,7 @@ class ServerUnavailableError(CLHaystackError):
 
 class LocalServerError(CLHaystackError):
     """The local OpenSearch server cannot be installed, started or stopped."""
+
+
+class DownloadError(LocalServerError):
+    """A file of the local OpenSearch server cannot be fetched."""

