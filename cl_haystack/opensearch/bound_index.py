@@ -1,0 +1,276 @@
+"""An index and the model that it belongs to: made, opened, checked.
+
+The check costs one request, the first time an object is used. From then on every answer is watched: hits and
+bulk answers name the concrete index they come from, and one that was not checked yet (an alias that moved)
+is checked before anything is done with it.
+"""
+
+import difflib
+import re
+import threading
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from opensearchpy.exceptions import NotFoundError, RequestError, TransportError
+
+from cl_haystack.bundle import ModelBundle
+from cl_haystack.errors import ConfigurationError, IndexingError
+from cl_haystack.opensearch.binding import META_KEY, IndexBinding
+from cl_haystack.opensearch.connection import Connection
+from cl_haystack.opensearch.failures import is_missing_index, opensearch_errors
+from cl_haystack.opensearch.mapping import index_body, nested_fields, vector_dimension
+
+_FORBIDDEN_IN_NAMES = re.compile(r'[\s\\/*?"<>|,#:A-Z]|^[-_+.]')
+
+
+class BoundIndex:
+    """An index, or an alias, whose vectors come from one model; what does not concern searching.
+
+    :param connection: the server.
+    :param name: name of the index or of an alias.
+    :param bundle: the model, loaded or as a path.
+    :param method: k-NN method of a new index.
+    :param settings: settings of a new index.
+    :param fields: mappings of further fields of a new index.
+    :param require_binding: refuse an index that does not say which model it belongs to.
+    """
+
+    def __init__(
+        self,
+        connection: Connection,
+        name: str,
+        bundle: ModelBundle | str | Path,
+        *,
+        method: dict[str, Any] | None,
+        settings: dict[str, Any] | None,
+        fields: dict[str, Any] | None,
+        require_binding: bool,
+    ) -> None:
+        if not isinstance(name, str) or not name or _FORBIDDEN_IN_NAMES.search(name):
+            raise ConfigurationError(
+                f"{name!r} is no name for an index: use lower-case letters, digits, '-', '_' and '.', and "
+                "begin with a letter or digit"
+            )
+        if not isinstance(bundle, ModelBundle | str | Path):
+            raise TypeError(f"bundle is a {type(bundle).__name__}, expected a ModelBundle or a path to one")
+        self.connection = connection
+        self.name = name
+        self._bundle_or_path = bundle
+        self._method = method
+        self._settings = settings
+        self._fields = fields
+        self._require_binding = require_binding
+        self._checked: frozenset[str] = frozenset()  # concrete indices known to belong to the model
+        self._nested_fields: frozenset[str] = frozenset()
+        self._lock = threading.Lock()
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.connection.url!r}, {self.name!r}, {str(self.bundle_path)!r})"
+
+    @property
+    def bundle(self) -> ModelBundle:
+        """The model, read from disk at the first use."""
+        with self._lock:
+            if not isinstance(self._bundle_or_path, ModelBundle):
+                # Nothing of it runs here; whoever loads the encoder verifies the hashes.
+                self._bundle_or_path = ModelBundle.load(self._bundle_or_path, verify=False)
+            return self._bundle_or_path
+
+    @property
+    def bundle_path(self) -> Path:
+        """Where the model lies."""
+        given = self._bundle_or_path
+        return given.path if isinstance(given, ModelBundle) else Path(given)
+
+    def create(self) -> None:
+        """Make the index and bind it to the model.
+
+        :raises IndexingError: it exists already, or the server refuses it.
+        """
+        if not self._create():
+            raise IndexingError(
+                f"index '{self.name}' at {self.connection.url} exists already; open it with open() or "
+                "ensure(), or choose another name"
+            )
+        self.check(fresh=True)
+
+    def open(self) -> IndexBinding | None:
+        """Check that the index exists and belongs to the model.
+
+        :returns: its binding; None for an index without one, where that is allowed.
+        :raises SpaceMismatchError: it belongs to another model.
+        :raises IndexingError: it does not exist, or cannot be used.
+        """
+        return self.check(fresh=True)
+
+    def ensure(self) -> None:
+        """Open the index, or make it where it does not exist. Safe when several do so at once.
+
+        :raises SpaceMismatchError: it exists and belongs to another model.
+        :raises IndexingError: it exists and cannot be used.
+        """
+        if self._mappings() is None:
+            self._create()  # if another process was faster, the check below looks at its index
+        self.check(fresh=True)
+
+    def exists(self) -> bool:
+        """Return whether there is an index or alias of this name."""
+        return self._mappings() is not None
+
+    def check(self, *, fresh: bool = False) -> IndexBinding | None:
+        """Compare the index with the model, unless this object did so before.
+
+        :param fresh: ask the server again.
+        :returns: the binding that was read; None if nothing was read, or if the index has none.
+        :raises SpaceMismatchError: the index belongs to another model.
+        :raises IndexingError: it does not exist, or cannot be used.
+        """
+        if self._checked and not fresh:
+            return None
+        mappings = self._mappings()
+        if mappings is None:
+            raise self._missing()
+        bindings = {concrete: self._check_one(concrete, mapping) for concrete, mapping in mappings.items()}
+        self._nested_fields = frozenset().union(*(nested_fields(mapping) for mapping in mappings.values()))
+        self._checked = frozenset(bindings)
+        return next(iter(bindings.values()), None)
+
+    def check_answer(self, indices: Iterable[str]) -> None:
+        """Check the index again if an answer comes from a concrete index that was not checked yet.
+
+        :param indices: concrete names that the answer mentions.
+        :raises SpaceMismatchError: the name now leads to another model's index.
+        """
+        if not self._checked.issuperset(indices):
+            self.check(fresh=True)
+
+    def register_writer(self, bundle: ModelBundle) -> None:
+        """Check that a model may write here, and record its precision in the index.
+
+        :param bundle: the model that is going to write.
+        :raises SpaceMismatchError: its vectors do not belong into the index.
+        """
+        IndexBinding.of(self.bundle).check(bundle, self.name)
+        self.check(fresh=True)
+        for concrete in self._checked:
+            with opensearch_errors(self.connection.url, self.name):
+                mapping = self._client.indices.get_mapping(index=concrete)[concrete]["mappings"]
+                binding = IndexBinding.read(mapping, concrete)
+                if binding is not None and not binding.knows(bundle):
+                    stored = binding.with_writer(bundle).model_dump(mode="json")
+                    meta = {**mapping["_meta"], META_KEY: stored}
+                    self._client.indices.put_mapping(index=concrete, body={"_meta": meta})
+
+    def count(self) -> int:
+        """Return the number of documents that a search can see."""
+        with opensearch_errors(self.connection.url, self.name):
+            return int(self._client.count(index=self.name)["count"])
+
+    def refresh(self) -> None:
+        """Make everything written so far visible to searches."""
+        with opensearch_errors(self.connection.url, self.name):
+            self._client.indices.refresh(index=self.name)
+
+    def delete(self) -> bool:
+        """Delete the index with all its documents.
+
+        :returns: False if there was none.
+        :raises IndexingError: the name is an alias, or the server refuses.
+        """
+        self._checked = frozenset()
+        try:
+            with opensearch_errors(self.connection.url, self.name):
+                self._client.indices.delete(index=self.name)
+        except IndexingError as error:
+            if isinstance(error.__cause__, NotFoundError):
+                return False
+            raise
+        return True
+
+    def existing_ids(self, ids: Sequence[str]) -> set[str]:
+        """Return which of these ids have a document, even before a refresh."""
+        self.check()
+        return {hit["_id"] for hit in self._mget(ids, {"_source": "false"})}
+
+    def close(self) -> None:
+        """Close the connections; the next use opens new ones."""
+        self.connection.close()
+
+    async def close_async(self) -> None:
+        """Close the connections of the running event loop, and those of :meth:`close`."""
+        self.connection.close()
+        await self.connection.close_async()
+
+    @property
+    def _client(self) -> Any:  # opensearch-py's own annotations promise little more
+        return self.connection.client()
+
+    def _create(self) -> bool:
+        body = index_body(
+            IndexBinding.of(self.bundle), method=self._method, settings=self._settings, fields=self._fields
+        )
+        try:
+            with opensearch_errors(self.connection.url, self.name):
+                self._client.indices.create(index=self.name, body=body)
+        except IndexingError as error:
+            cause = error.__cause__
+            if isinstance(cause, RequestError) and "resource_already_exists" in str(cause.error):
+                return False
+            raise
+        return True
+
+    def _mappings(self) -> dict[str, dict[str, Any]] | None:
+        """Return the mapping of every concrete index behind the name, None where there is none."""
+        try:
+            with opensearch_errors(self.connection.url, self.name):
+                answer = self._client.indices.get_mapping(index=self.name)
+        except IndexingError as error:
+            if isinstance(error.__cause__, TransportError) and is_missing_index(error.__cause__):
+                return None
+            raise
+        return {concrete: entry["mappings"] for concrete, entry in answer.items()}
+
+    def _check_one(self, concrete: str, mapping: dict[str, Any]) -> IndexBinding | None:
+        shown = self.name if concrete == self.name else f"{self.name} ({concrete})"
+        binding = IndexBinding.read(mapping, shown)
+        if binding is not None:
+            binding.check(self.bundle, shown)
+        elif self._require_binding:
+            raise IndexingError(
+                f"index '{shown}' at {self.connection.url} does not say which model its vectors come from "
+                "(it was not made by cl-haystack); index its documents into a new index, or, if you know "
+                f"that they come from {self.bundle.label}, open it with require_binding=False"
+            )
+        dimension = vector_dimension(mapping)
+        if dimension != self.bundle.dimension:
+            found = (
+                "no vector field 'embedding'" if dimension is None else f"vectors of {dimension} dimensions"
+            )
+            raise IndexingError(
+                f"index '{shown}' at {self.connection.url} has {found}, the model {self.bundle.label} needs "
+                f"{self.bundle.dimension}; use the model it was made with, or another index"
+            )
+        return binding
+
+    def _missing(self) -> IndexingError:
+        with opensearch_errors(self.connection.url):
+            names = [
+                name
+                for index, entry in self._client.indices.get_alias().items()
+                for name in (index, *entry["aliases"])
+                if not name.startswith(".")
+            ]
+        near = difflib.get_close_matches(self.name, names, n=3) or sorted(names)[:5]
+        there = f"; there are {', '.join(near)}" if near else "; there are no indices yet"
+        return IndexingError(
+            f"index '{self.name}' does not exist at {self.connection.url}{there}. Make it with "
+            "`cl-haystack index` or OpenSearchIndex.create(), or correct the name"
+        )
+
+    def _mget(self, ids: Sequence[str], params: dict[str, str]) -> list[dict[str, Any]]:
+        if not ids:
+            return []
+        with opensearch_errors(self.connection.url, self.name):
+            found = self._client.mget(body={"ids": list(ids)}, index=self.name, params=params)["docs"]
+        return [hit for hit in found if hit.get("found")]

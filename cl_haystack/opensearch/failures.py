@@ -1,0 +1,135 @@
+"""What opensearch-py raises, told in our errors: what was asked of which server, what it said, what to do.
+
+Credentials never appear: addresses are shown without user information, and of a server's answer only the
+reason of its root cause is quoted, cut to a readable length.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from opensearchpy.exceptions import (
+    ConnectionError as TransportConnectionError,
+)
+from opensearchpy.exceptions import (
+    ConnectionTimeout,
+    ImproperlyConfigured,
+    OpenSearchException,
+    SerializationError,
+    SSLError,
+    TransportError,
+)
+
+from cl_haystack.errors import CLHaystackError, ConfigurationError, IndexingError, ServerUnavailableError
+
+TOO_MANY_REQUESTS = 429
+_MAX_REASON_CHARS = 300
+
+
+@contextmanager
+def opensearch_errors(url: str, index: str | None = None) -> Iterator[None]:
+    """Turn every exception of opensearch-py inside the block into one of ours.
+
+    :param url: the server's address, for the message.
+    :param index: the index that was used, for the message.
+    """
+    try:
+        yield
+    except (OpenSearchException, ImproperlyConfigured) as error:
+        raise translate(error, url, index) from error
+
+
+def translate(error: Exception, url: str, index: str | None = None) -> CLHaystackError:
+    """Return our error for one of opensearch-py's.
+
+    :param error: what the client raised.
+    :param url: the server's address, without credentials.
+    :param index: the index that was used, if any.
+    :returns: the error to raise ``from`` it.
+    """
+    if isinstance(error, TransportConnectionError):
+        return ServerUnavailableError(url, _connection_problem(error))
+    if isinstance(error, TransportError):
+        return _status_problem(error, url, index)
+    if isinstance(error, ImproperlyConfigured):
+        return ConfigurationError(f"the OpenSearch client cannot be set up: {_cut(str(error))}")
+    if isinstance(error, SerializationError):
+        return IndexingError(
+            f"OpenSearch at {url}: a request or an answer is not valid JSON; if something other than "
+            "OpenSearch answers there, correct the address"
+        )
+    return IndexingError(f"OpenSearch at {url}: {_cut(str(error))}")
+
+
+def reason_of(error: TransportError) -> str:
+    """Return the reason that the server gave, cut to a readable length."""
+    return reason_in(error.info) or _cut(str(error.error))
+
+
+def reason_in(answer: Any) -> str:
+    """Return the innermost reason in an error of an OpenSearch answer, cut to a readable length."""
+    cause = answer.get("error", answer) if isinstance(answer, dict) else answer
+    if isinstance(cause, str):
+        return _cut(cause)
+    if not isinstance(cause, dict):
+        return ""
+    roots = cause.get("root_cause") or [{}]
+    parts = [str(roots[0].get("reason") or cause.get("reason") or cause.get("type") or "")]
+    inner = cause.get("caused_by")
+    while isinstance(inner, dict):
+        if (reason := str(inner.get("reason") or "")) and reason not in parts[-1]:
+            parts.append(reason)
+        inner = inner.get("caused_by")
+    return _cut(": ".join(part for part in parts if part))
+
+
+def is_missing_index(error: OpenSearchException) -> bool:
+    """Return whether the server said that there is no such index."""
+    return isinstance(error, TransportError) and "index_not_found" in str(error.error)
+
+
+def _connection_problem(error: TransportConnectionError) -> str:
+    if isinstance(error, SSLError) or "SSL" in type(error.info).__name__ or "SSL" in str(error.error):
+        return (
+            f"the TLS connection failed ({_cut(str(error.error))}); for a private certificate authority pass "
+            "ca_certs, and check that the address begins with https:// only where the server speaks TLS"
+        )
+    if isinstance(error, ConnectionTimeout):
+        return "no answer within the timeout (timeout_s)"
+    return f"no connection ({_innermost(error.info) or _cut(str(error.error))})"
+
+
+def _innermost(error: Any) -> str:
+    while isinstance(error, BaseException):
+        following = getattr(error, "reason", None) or error.__cause__
+        if not isinstance(following, BaseException):
+            return _cut(str(error).rpartition(": ")[2] or type(error).__name__)
+        error = following
+    return ""
+
+
+def _status_problem(error: TransportError, url: str, index: str | None) -> CLHaystackError:
+    status, reason = error.status_code, reason_of(error)
+    where = f"index '{index}' at {url}" if index else f"OpenSearch at {url}"
+    if status == 401:
+        return ServerUnavailableError(
+            url,
+            "refused the user name or password (401); set OPENSEARCH_USERNAME and OPENSEARCH_PASSWORD, or "
+            "pass username and password",
+        )
+    if "cluster_block" in str(error.error):
+        return IndexingError(f"{where} is blocked: {reason}; free disk space or lift the block, then repeat")
+    if status == 403:
+        return IndexingError(f"{where}: this user may not do that ({reason}); ask for the permission")
+    if is_missing_index(error):
+        return IndexingError(f"{where} does not exist; create it first, or correct the name")
+    if status == TOO_MANY_REQUESTS or (isinstance(status, int) and status >= 500):
+        return ServerUnavailableError(url, f"answered {status}: {reason}")
+    if "too_many_clauses" in str(error.info) or "too_many_nested_clauses" in str(error.info):
+        return IndexingError(f"{where}: the query has too many words ({reason}); shorten it")
+    return IndexingError(f"{where} refused the request ({status}): {reason}")
+
+
+def _cut(text: str) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= _MAX_REASON_CHARS else line[: _MAX_REASON_CHARS - 1] + "…"
