@@ -8,7 +8,7 @@ hybrid query exists only from OpenSearch 3.0 on.
 import re
 from collections.abc import Sequence
 from itertools import islice
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 from haystack.errors import FilterError
@@ -114,6 +114,7 @@ def hybrid_body(
     """
     check_top_k(top_k)
     check_weights(weights)
+    check_fusion(fusion)
     depth = max(top_k, HYBRID_DEPTH)
     clause = _filter_clause(filters, nested_fields)
     legs = [_bm25_clause(query, clause), _knn_clause(query_embedding, depth, clause, ef_search)]
@@ -143,6 +144,12 @@ def check_weights(weights: Sequence[float]) -> None:
         raise ConfigurationError(
             f"weights are {list(weights)}, expected two numbers from 0 to 1 with sum 1: (BM25, vector)"
         )
+
+
+def check_fusion(fusion: str) -> None:
+    """Refuse an unknown way to fuse two result lists."""
+    if fusion not in get_args(Fusion):
+        raise ConfigurationError(f"fusion is {fusion!r}, expected one of {', '.join(get_args(Fusion))}")
 
 
 def _page(top_k: int, *, with_embedding: bool) -> dict[str, Any]:
@@ -189,12 +196,10 @@ def _fusion_processor(fusion: Fusion, weights: tuple[float, float]) -> dict[str,
                 "combination": {"technique": "arithmetic_mean", **parameters},
             }
         }
-    if fusion == "rrf":
-        # Weights are left out where they are equal: RRF takes them only from OpenSearch 3.2 on.
-        weighting = {} if weights[0] == weights[1] else parameters
-        return {
-            "score-ranker-processor": {
-                "combination": {"technique": "rrf", "rank_constant": _RANK_CONSTANT, **weighting}
-            }
+    # Weights are left out where they are equal: RRF takes them only from OpenSearch 3.2 on.
+    weighting = {} if weights[0] == weights[1] else parameters
+    return {
+        "score-ranker-processor": {
+            "combination": {"technique": "rrf", "rank_constant": _RANK_CONSTANT, **weighting}
         }
-    raise ConfigurationError(f"fusion is {fusion!r}, expected 'min_max' or 'rrf'")
+    }

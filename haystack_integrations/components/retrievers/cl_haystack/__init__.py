@@ -1,1 +1,8 @@
-"""."""
+"""Retrievers over an OpenSearch index that is bound to a cl-haystack model bundle."""
+
+from haystack_integrations.components.retrievers.cl_haystack.hybrid_retriever import (
+    CLOpenSearchHybridRetriever,
+)
+from haystack_integrations.components.retrievers.cl_haystack.retriever import CLOpenSearchRetriever
+
+__all__ = ["CLOpenSearchHybridRetriever", "CLOpenSearchRetriever"]

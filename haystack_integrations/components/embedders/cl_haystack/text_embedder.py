@@ -1,0 +1,96 @@
+"""A text to a vector, as a query."""
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+from haystack import component, default_from_dict, default_to_dict
+from haystack.utils import ComponentDevice
+
+from haystack_integrations.components.embedders.cl_haystack.component_encoder import ComponentEncoder
+
+
+@component
+class CLTextEmbedder:
+    """Embeds a text, usually a query, with a cl-haystack model bundle.
+
+    To embed Documents, use CLDocumentEmbedder with the same bundle.
+    """
+
+    def __init__(
+        self,
+        bundle: str | Path,
+        *,
+        device: ComponentDevice | None = None,
+        prefix: str = "",
+        suffix: str = "",
+    ) -> None:
+        """Create the component; nothing is loaded yet.
+
+        :param bundle: directory of the model bundle.
+        :param device: where to run; by default the CPU.
+        :param prefix: put before each text, after the query prefix that the bundle states itself.
+        :param suffix: put after each text.
+        """
+        self.bundle = bundle
+        self.device = device
+        self.prefix = prefix
+        self.suffix = suffix
+        self._encoder = ComponentEncoder(bundle, device)
+
+    def warm_up(self) -> None:
+        """Load the model, unless this process has it already."""
+        self._encoder.load()
+
+    def close(self) -> None:
+        """Release the model; the next run loads it again."""
+        self._encoder.close()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the component as plain types.
+
+        :returns: a dictionary for a pipeline's YAML.
+        """
+        return default_to_dict(
+            self, bundle=str(self.bundle), device=self.device, prefix=self.prefix, suffix=self.suffix
+        )
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> "CLTextEmbedder":
+        """Return the component from what :meth:`to_dict` wrote.
+
+        :param data: the dictionary.
+        :returns: the component.
+        """
+        return default_from_dict(cls, data)
+
+    @component.output_types(embedding=list[float], meta=dict[str, Any])
+    def run(self, text: str) -> dict[str, Any]:
+        """Embed one text.
+
+        :param text: the text.
+        :returns: ``embedding``, and ``meta`` with the model's name and identity.
+        :raises TypeError: ``text`` is something else.
+        """
+        if not isinstance(text, str):
+            raise TypeError(
+                f"CLTextEmbedder expects a string as input, not {type(text).__name__}. "
+                "To embed a list of Documents, use CLDocumentEmbedder."
+            )
+        self.warm_up()
+        vectors = self._encoder.encode_queries([self.prefix + text + self.suffix])
+        bundle = self._encoder.load().bundle
+        return {
+            "embedding": vectors[0].tolist(),
+            "meta": {"model": bundle.name, "space_id": bundle.space_id, "fingerprint": bundle.fingerprint},
+        }
+
+    @component.output_types(embedding=list[float], meta=dict[str, Any])
+    async def run_async(self, text: str) -> dict[str, Any]:
+        """Embed one text in a thread, so that the event loop goes on.
+
+        :param text: the text.
+        :returns: ``embedding``, and ``meta`` with the model's name and identity.
+        :raises TypeError: ``text`` is something else.
+        """
+        return await asyncio.to_thread(self.run, text)
