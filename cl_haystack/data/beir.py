@@ -1,0 +1,178 @@
+"""Retrieval tasks in BEIR's layout: a corpus, queries, and judgements by split.
+
+    DIRECTORY/corpus.jsonl        _id, title, text
+    DIRECTORY/queries.jsonl       _id, text
+    DIRECTORY/qrels/<split>.tsv   query-id, corpus-id, score, with a header
+
+What makes a task unusable is a :class:`DataError`; what only makes it smaller or odd is counted and logged as
+a warning, because published sets have such spots and their published figures include them.
+"""
+
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from cl_haystack.data.corpus import read_corpus, record_id
+from cl_haystack.data.lines import read_json_objects, read_text_lines
+from cl_haystack.data.records import CorpusDocument
+from cl_haystack.errors import DataError, quote
+
+logger = logging.getLogger(__name__)
+
+Qrels = dict[str, dict[str, int]]
+
+_HEADER = ["query-id", "corpus-id", "score"]
+
+
+@dataclass(frozen=True)
+class RetrievalTask:
+    """Questions with known answers in a corpus.
+
+    :param name: the directory's name and the split, such as ``scifact/test``.
+    :param corpus_path: the corpus, read when it is needed and never held.
+    :param num_documents: documents in the corpus.
+    :param queries: text by query id; only queries that have judgements.
+    :param qrels: grade by query id and document id; > 0 is relevant.
+    """
+
+    name: str
+    corpus_path: Path
+    num_documents: int
+    queries: dict[str, str]
+    qrels: Qrels
+
+    def corpus(self) -> Iterator[CorpusDocument]:
+        """Read the documents, one at a time."""
+        return read_corpus(self.corpus_path, unique_ids=False)  # checked when the task was read
+
+
+def read_beir(directory: str | Path, split: str) -> RetrievalTask:
+    """Read a task, passing over the corpus once to check ids.
+
+    Judgements of documents that the corpus lacks are kept: no system can find them, so they lower recall
+    for all. Judgements of queries without text are left out. Both are logged with their number.
+
+    :param directory: a directory in BEIR's layout.
+    :param split: which judgements, such as ``test``.
+    :returns: the task.
+    :raises DataError: a file is missing or broken, the split does not exist, or no judged query has a text.
+    """
+    directory = Path(directory)
+    if not directory.is_dir():
+        found = "a file" if directory.exists() else "nothing"
+        raise DataError(f"found {found}; expected a directory in BEIR's layout", path=directory)
+    qrels = read_qrels(_split_file(directory, split))
+    queries = read_queries(directory / "queries.jsonl")
+    corpus_path = directory / "corpus.jsonl"
+    num_documents = _check_corpus(corpus_path, qrels)
+    judged = {query_id: grades for query_id, grades in qrels.items() if query_id in queries}
+    name = f"{directory.resolve().name}/{split}"
+    if not judged:
+        raise DataError(f"no query of split {split!r} is in queries.jsonl; check the ids", path=directory)
+    _warn(name, len(qrels) - len(judged), "judged queries are not in queries.jsonl and left out")
+    hopeless = sum(max(grades.values()) <= 0 for grades in judged.values())
+    _warn(name, hopeless, "queries have no relevant document and score 0 whatever the system")
+    return RetrievalTask(
+        name=name,
+        corpus_path=corpus_path,
+        num_documents=num_documents,
+        queries={query_id: queries[query_id] for query_id in judged},
+        qrels=judged,
+    )
+
+
+def read_queries(path: str | Path) -> dict[str, str]:
+    """Read queries: ``_id`` and ``text`` on each line, other fields are ignored.
+
+    :param path: a JSONL file.
+    :returns: text by query id, in the order of the file.
+    :raises DataError: the file is missing or empty, a text is blank, or an id is there twice.
+    """
+    path = Path(path)
+    queries: dict[str, str] = {}
+    for line, record in read_json_objects(path):
+        query_id, text = record_id(record, path, line), record.get("text")
+        if not isinstance(text, str) or not text.strip():
+            found = "is missing" if "text" not in record else f"is {quote(str(text))}"
+            problem = f"'text' {found}; expected a query with at least one visible character"
+            raise DataError(problem, path=path, line=line)
+        if query_id in queries:
+            raise DataError(
+                f"query {quote(query_id)} is there a second time; remove one", path=path, line=line
+            )
+        queries[query_id] = text
+    return queries
+
+
+def read_qrels(path: str | Path) -> Qrels:
+    """Read judgements: tab-separated with the header ``query-id corpus-id score``.
+
+    :param path: a TSV file.
+    :returns: grade by query id and document id; > 0 is relevant.
+    :raises DataError: the file is missing or empty, a line is broken, or two lines contradict each other.
+    """
+    path = Path(path)
+    qrels: Qrels = {}
+    header_seen = False
+    repeated = 0
+    for line, text in read_text_lines(path):
+        cells = [cell.strip() for cell in text.split("\t")]
+        if not any(cells):
+            continue
+        if not header_seen:
+            _check_header(cells, path, line)
+            header_seen = True
+            continue
+        query_id, document_id, grade = _judgement(cells, path, line)
+        grades = qrels.setdefault(query_id, {})
+        repeated += document_id in grades
+        if grades.setdefault(document_id, grade) != grade:
+            problem = f"query {quote(query_id)}, document {quote(document_id)}: grade {grade} contradicts"
+            raise DataError(f"{problem} {grades[document_id]} above; remove one", path=path, line=line)
+    if not qrels:
+        raise DataError("the file holds no judgement; expected a header and one a line", path=path)
+    _warn(str(path), repeated, "judgements are there more than once, with the same grade")
+    return qrels
+
+
+def _split_file(directory: Path, split: str) -> Path:
+    folder = directory / "qrels"
+    known = sorted(file.stem for file in folder.glob("*.tsv"))
+    if split not in known:
+        have = f"it has {', '.join(known)}" if known else "it has no qrels/*.tsv at all"
+        raise DataError(f"no split {split!r}; {have}", path=directory)
+    return folder / f"{split}.tsv"
+
+
+def _check_corpus(path: Path, qrels: Qrels) -> int:
+    """Count the documents, refuse ids that are there twice, count judged documents that are missing."""
+    missing = {document_id for grades in qrels.values() for document_id in grades}
+    count = 0
+    for document in read_corpus(path):
+        missing.discard(document.id)
+        count += 1
+    _warn(str(path), len(missing), "judged documents are not in the corpus; nothing can find them")
+    return count
+
+
+def _check_header(cells: list[str], path: Path, line: int) -> None:
+    if cells != _HEADER:
+        problem = f"found {quote(' '.join(cells))}; expected the header 'query-id corpus-id score'"
+        raise DataError(f"{problem}, separated by tabs: add it as the first line", path=path, line=line)
+
+
+def _judgement(cells: list[str], path: Path, line: int) -> tuple[str, str, int]:
+    if len(cells) != len(_HEADER) or not all(cells):
+        problem = f"found {quote(' '.join(cells))}; expected query id, document id and grade"
+        raise DataError(f"{problem}, separated by tabs", path=path, line=line)
+    query_id, document_id, grade = cells
+    try:
+        return query_id, document_id, int(grade)
+    except ValueError:
+        raise DataError(f"grade {quote(grade)}; expected a whole number", path=path, line=line) from None
+
+
+def _warn(where: str, count: int, what: str) -> None:
+    if count:
+        logger.warning("%s: %d %s", where, count, what)

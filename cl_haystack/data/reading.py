@@ -1,0 +1,141 @@
+"""Training pairs from files, one at a time: JSONL, CSV, TSV, Parquet.
+
+The ending of the name decides the format. Whatever the format, a record becomes a dict by field name and
+then a :class:`Pair`, and every fault names file and line (row, for Parquet).
+"""
+
+import csv
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from cl_haystack.data.lines import read_json_objects, read_text_lines
+from cl_haystack.data.records import KNOWN_FIELDS, Pair, parse_pair
+from cl_haystack.errors import DataError, MissingExtraError, quote
+
+Records = Iterator[tuple[int, dict[str, Any]]]
+
+_MAX_CELL_CHARS = min(sys.maxsize, 2**31 - 1)  # csv refuses cells above 131,072 characters unless told
+
+
+def read_pairs(path: str | Path) -> Iterator[Pair]:
+    """Read training pairs, one at a time, in the order of the file.
+
+    Fields: ``anchor``, ``positive``, optional ``negative`` or ``negatives``, ``score``, ``label``,
+    ``source``, ``weight``. CSV and TSV need a header; there an empty cell is an absent field, and
+    ``negatives`` is a JSON list. Texts are kept as they are.
+
+    :param path: a file named ``.jsonl``, ``.ndjson``, ``.csv``, ``.tsv`` or ``.parquet``.
+    :returns: the pairs; the file is opened when the first is asked for.
+    :raises DataError: the ending is unknown, the file is missing or empty, or a record is no pair.
+    :raises MissingExtraError: the file is Parquet and pyarrow is not installed.
+    """
+    path = Path(path)
+    reader = _READERS.get(path.suffix.lower())
+    if reader is None:
+        known = ", ".join(_READERS)
+        raise DataError(f"unknown ending {path.suffix!r}; expected one of {known}", path=path)
+    return _parse(reader(path), path)
+
+
+def _parse(records: Records, path: Path) -> Iterator[Pair]:
+    for line, record in records:
+        try:
+            yield parse_pair(record)
+        except ValueError as error:
+            raise DataError(str(error), path=path, line=line) from None
+
+
+def _read_csv(path: Path) -> Records:
+    return _read_table(path, delimiter=",")
+
+
+def _read_tsv(path: Path) -> Records:
+    return _read_table(path, delimiter="\t")
+
+
+def _read_table(path: Path, *, delimiter: str) -> Records:
+    csv.field_size_limit(_MAX_CELL_CHARS)
+    rows = csv.reader((text for _, text in read_text_lines(path)), delimiter=delimiter, strict=True)
+    header: list[str] | None = None
+    empty = True
+    while True:
+        line = rows.line_num + 1
+        try:
+            cells = next(rows, None)
+        except csv.Error as error:
+            raise DataError(f"{error}; check the quotes of this row", path=path, line=line) from None
+        if cells is None:
+            break
+        if not any(cells):
+            continue
+        if header is None:
+            header = _check_header(cells, path, line)
+            continue
+        empty = False
+        if len(cells) != len(header):
+            problem = f"found {len(cells)} cells; expected {len(header)}, as in the header"
+            raise DataError(f"{problem}: quote cells that hold the separator", path=path, line=line)
+        yield line, _table_record(dict(zip(header, cells, strict=True)), path, line)
+    if empty:
+        raise DataError("the file holds no row; expected a header and one pair a row", path=path)
+
+
+def _check_header(cells: list[str], path: Path, line: int) -> list[str]:
+    header = [cell.strip() for cell in cells]
+    known = ", ".join(KNOWN_FIELDS)
+    if "anchor" not in header or "positive" not in header:
+        problem = f"found the header {quote(', '.join(header))}; expected 'anchor' and 'positive' in it"
+        raise DataError(f"{problem}; known fields: {known}", path=path, line=line)
+    for name in header:
+        if name not in KNOWN_FIELDS:
+            problem = f"unknown field {quote(name)}; known fields: {known}; rename or remove the column"
+            raise DataError(problem, path=path, line=line)
+        if header.count(name) > 1:
+            raise DataError(f"column {name!r} is there twice; remove one", path=path, line=line)
+    return header
+
+
+def _table_record(cells: dict[str, str], path: Path, line: int) -> dict[str, Any]:
+    required = ("anchor", "positive")
+    record: dict[str, Any] = {name: cell for name, cell in cells.items() if cell or name in required}
+    if "negatives" in record:
+        try:
+            record["negatives"] = orjson.loads(record["negatives"])
+        except orjson.JSONDecodeError:
+            problem = f"field 'negatives' is {quote(record['negatives'])}; expected a JSON list of texts"
+            raise DataError(problem, path=path, line=line) from None
+    return record
+
+
+def _read_parquet(path: Path) -> Records:
+    try:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+    except ImportError:
+        raise MissingExtraError("pyarrow", "train") from None
+    if not path.is_file():
+        raise DataError("no such file; check the path", path=path)
+    row = 0
+    try:
+        with pq.ParquetFile(path) as file:
+            for batch in file.iter_batches(batch_size=4096):
+                for record in batch.to_pylist():
+                    row += 1
+                    yield row, record
+    except (pa.ArrowException, OSError) as error:
+        raise DataError(f"is no readable Parquet file: {error}", path=path) from error
+    if not row:
+        raise DataError("the file holds no row; expected one pair a row", path=path)
+
+
+_READERS: dict[str, Callable[[Path], Records]] = {
+    ".jsonl": read_json_objects,
+    ".ndjson": read_json_objects,
+    ".csv": _read_csv,
+    ".tsv": _read_tsv,
+    ".parquet": _read_parquet,
+}
