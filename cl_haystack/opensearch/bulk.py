@@ -25,7 +25,7 @@ from tenacity import (
     stop_after_delay,
     stop_any,
     stop_when_event_set,
-    wait_exponential_jitter,
+    wait_random_exponential,
 )
 from tenacity.nap import sleep_using_event
 
@@ -42,7 +42,7 @@ logger = logging.getLogger(__name__)
 
 DEFAULT_CHUNK_BYTES = 2_000_000
 DEFAULT_RETRY_FOR_S = 120.0
-_FIRST_PAUSE_S = 0.2
+_FIRST_PAUSE_S = 0.5  # at most; each pause is a random part of a span that doubles
 _LONGEST_PAUSE_S = 20.0
 _CONFLICT = 409
 _ANSWER_FIELDS = "errors,items.*._index,items.*.status,items.*.error"
@@ -140,7 +140,7 @@ class BulkWriter:
         self._retrying = Retrying(
             retry=retry_if_exception_type(_Unfinished),
             stop=stop_any(stop_after_delay(retry_for_s), stop_when_event_set(self._stop)),
-            wait=wait_exponential_jitter(initial=_FIRST_PAUSE_S, max=_LONGEST_PAUSE_S, jitter=_FIRST_PAUSE_S),
+            wait=wait_random_exponential(multiplier=_FIRST_PAUSE_S, max=_LONGEST_PAUSE_S),
             sleep=sleep_using_event(self._stop),
             before_sleep=self._log_pause,
             reraise=True,

@@ -270,7 +270,7 @@ def windows(documents: Iterable[Document], size: int) -> Iterator[list[Document]
 
     :param documents: any iterable of Document.
     :param size: most documents of a window.
-    :returns: the windows.
+    :yields: the windows.
     :raises TypeError: an element is something else; its position is named.
     """
     window: list[Document] = []

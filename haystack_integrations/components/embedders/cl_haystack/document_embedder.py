@@ -117,9 +117,9 @@ class CLDocumentEmbedder:
         bundle = self._encoder.load().bundle
         return {
             "documents": [
-                replace(
-                    document, embedding=by_position[position].tolist() if position in by_position else None
-                )
+                replace(document, embedding=by_position[position].tolist())
+                if position in by_position
+                else replace(document)
                 for position, document in enumerate(documents)
             ],
             "meta": {"model": bundle.name, "space_id": bundle.space_id, "fingerprint": bundle.fingerprint},
