@@ -4,14 +4,22 @@ import sys
 
 import typer
 
+from cl_haystack.cli.export import export
+from cl_haystack.cli.index import index
+from cl_haystack.cli.inspect import inspect
+from cl_haystack.cli.query import query
+from cl_haystack.cli.train import train
 from cl_haystack.errors import CLHaystackError
 
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
     help="Fine-tune a text encoder on your own pairs and serve it in Haystack pipelines over OpenSearch.",
 )
+for verb in (train, export, inspect, index, query):
+    app.command()(verb)
 
 
 def main() -> None:
@@ -19,6 +27,9 @@ def main() -> None:
     try:
         app()
     except CLHaystackError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(1)
+    except OSError as error:  # a file that cannot be read or written, a full disk
         print(f"error: {error}", file=sys.stderr)
         sys.exit(1)
     except KeyboardInterrupt:

@@ -22,6 +22,19 @@ _PROVIDERS: dict[Device, list[str]] = {
 _ERRORS_ONLY = 3
 
 
+def as_device(name: str) -> Device:
+    """Return a device by name.
+
+    :param name: ``cpu`` or ``cuda``.
+    :returns: the same name, known to be one of them.
+    :raises EncodingError: it is another.
+    """
+    for device in _PROVIDERS:
+        if name == device:
+            return device
+    raise EncodingError(f"device is {name!r}, expected one of {', '.join(_PROVIDERS)}")
+
+
 def open_session(model_file: Path, *, device: Device, threads: int | None) -> "onnxruntime.InferenceSession":
     """Open an inference session.
 
@@ -32,8 +45,7 @@ def open_session(model_file: Path, *, device: Device, threads: int | None) -> "o
     :raises EncodingError: the device is unknown or cannot be used (onnxruntime would fall back silently).
     :raises BundleError: onnxruntime cannot load the graph.
     """
-    if device not in _PROVIDERS:
-        raise EncodingError(f"device is {device!r}, expected one of {', '.join(_PROVIDERS)}")
+    device = as_device(device)
     if threads is not None and threads < 1:
         raise EncodingError(f"threads is {threads}, expected at least 1, or None for one a core")
     _warn_of_two_runtimes()

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, get_args
 
+from cl_haystack.bundle.fingerprint import file_entry
 from cl_haystack.bundle.manifest import Pooling, Similarity
 from cl_haystack.errors import CheckpointError
 
@@ -95,6 +96,19 @@ def read_layout(checkpoint: Path) -> CheckpointLayout:
         similarity=_read_similarity(checkpoint, config),
         training=training,
     )
+
+
+def is_checkpoint(path: Path) -> bool:
+    """Tell whether a path is a folder with a checkpoint, or an empty one."""
+    return path.is_dir() and (
+        any((path / name).exists() for name in ("modules.json", "config.json")) or not any(path.iterdir())
+    )
+
+
+def describe_dataset(path: Path, *, licence: str = "") -> dict[str, Any]:
+    """Return what provenance needs to know of a file of training pairs: name, hash, size, licence."""
+    entry = file_entry(path)
+    return {"path": path.name, "sha256": entry.sha256, "bytes": entry.bytes, "licence": licence}
 
 
 def write_layout(checkpoint: Path, layout: CheckpointLayout, *, dimension: int) -> None:
