@@ -1,0 +1,117 @@
+"""Small stand-ins for OpenSearch tests: a bundle without files, a tiny encoder, a client that fails."""
+
+import hashlib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import orjson
+from opensearchpy import OpenSearch
+from opensearchpy.exceptions import ConnectionTimeout, TransportError
+
+from cl_haystack.bundle import Manifest, ModelBundle
+from cl_haystack.progress import Progress, ignore
+
+
+def tiny_bundle(
+    dimension: int = 8,
+    *,
+    name: str = "tiny",
+    space: str = "a",
+    fingerprint: str = "b",
+    precision: str = "fp32",
+    similarity: str = "cosine",
+    path: str = "no/such/bundle",
+) -> ModelBundle:
+    manifest = Manifest.model_validate(
+        {
+            "name": name,
+            "space_id": space * 32,
+            "fingerprint": fingerprint * 32,
+            "files": {},
+            "embedding": {
+                "dimension": dimension,
+                "pooling": "mean",
+                "normalize": True,
+                "similarity": similarity,
+            },
+            "text": {"max_length": 16, "query_prefix": "query: "},
+            "numerics": {"precision": precision, "scheme": "none", "batch_invariant": True},
+            "graph": {"inputs": ["input_ids"], "opset": 17, "ir_version": 8},
+        }
+    )
+    return ModelBundle(path=Path(path), manifest=manifest)
+
+
+class WordEncoder:
+    """Unit vectors from hashed words: texts that share words are near each other."""
+
+    def __init__(self, bundle: ModelBundle) -> None:
+        self.bundle = bundle
+        self.encoded: list[str] = []
+
+    def _encode(self, texts: Sequence[str], on_progress: Callable[[Progress], None]) -> Any:
+        self.encoded += texts
+        rows = np.full((len(texts), self.bundle.dimension), 1e-3, dtype=np.float32)
+        for row, text in enumerate(texts):
+            for word in text.lower().split():
+                digest = hashlib.sha256(word.encode("utf-8", "replace")).digest()
+                seed = int.from_bytes(digest[:8], "big")
+                rows[row] += np.random.default_rng(seed).normal(size=rows.shape[1]).astype(np.float32)
+            on_progress(Progress(row + 1, len(texts)))
+        return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+    def encode_queries(self, texts: Sequence[str], *, on_progress: Any = ignore) -> Any:
+        return self._encode(texts, on_progress)
+
+    def encode_documents(self, texts: Sequence[str], *, on_progress: Any = ignore) -> Any:
+        return self._encode(texts, on_progress)
+
+
+class FaultyClient(OpenSearch):
+    """The real client, except that chosen bulk calls go wrong: ``faults`` maps call numbers to kinds.
+
+    ``429``, ``503``: refused, nothing written. ``lost``: written, but the answer never arrives. ``cut``:
+    never arrives. ``partial``: every second document is answered with 429 and not written. ``garbled``:
+    written, and the answer is no JSON.
+    """
+
+    def __init__(self, url: str, faults: dict[int, str]) -> None:
+        super().__init__(hosts=[url], timeout=30, max_retries=0)
+        self.faults = faults
+        self.calls = 0
+
+    def bulk(self, *, body: Any, **arguments: Any) -> Any:
+        fault = self.faults.get(self.calls)
+        self.calls += 1
+        if fault in ("429", "503"):
+            raise TransportError(int(fault), "rejected_execution_exception", {"error": "queue is full"})
+        if fault == "cut":
+            raise ConnectionTimeout("TIMEOUT", "no answer", TimeoutError())
+        if fault == "lost":
+            super().bulk(body=body, **arguments)
+            raise ConnectionTimeout("TIMEOUT", "no answer", TimeoutError())
+        if fault == "garbled":
+            from opensearchpy.exceptions import SerializationError
+
+            super().bulk(body=body, **arguments)
+            raise SerializationError("<html>", ValueError())
+        if fault == "partial":
+            return self._write_every_second(body, arguments)
+        return super().bulk(body=body, **arguments)
+
+    def _write_every_second(self, body: bytes, arguments: dict[str, Any]) -> Any:
+        lines = body.rstrip(b"\n").split(b"\n")
+        pairs = [lines[start : start + 2] for start in range(0, len(lines), 2)]
+        kept = b"".join(b"\n".join(pair) + b"\n" for pair in pairs[::2])
+        written = iter(super().bulk(body=kept, **arguments)["items"])
+        items = []
+        for position, pair in enumerate(pairs):
+            if position % 2 == 0:
+                items.append(next(written))
+            else:
+                verb = next(iter(orjson.loads(pair[0])))
+                error = {"type": "rejected_execution_exception", "reason": "queue is full"}
+                items.append({verb: {"status": 429, "error": error}})
+        return {"errors": True, "items": items}

@@ -1,0 +1,238 @@
+"""Bulk requests against a scripted client: every document ends in exactly one place."""
+
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import orjson
+import pytest
+from haystack.document_stores.errors import DuplicateDocumentError
+from haystack.document_stores.types import DuplicatePolicy
+from hypothesis import given
+from hypothesis import strategies as st
+from opensearchpy.exceptions import (
+    AuthenticationException,
+    ConnectionTimeout,
+    NotFoundError,
+    RequestError,
+    TransportError,
+)
+from opensearchpy.exceptions import ConnectionError as TransportConnectionError
+
+from cl_haystack.errors import IndexingError, ServerUnavailableError
+from cl_haystack.opensearch import bulk
+from cl_haystack.opensearch.bulk import Action, BulkWriter, Rejection, chunks, write_action
+
+Answer = dict[str, Any] | Exception
+BUSY = {"type": "rejected_execution_exception", "reason": "queue is full"}
+BROKEN = {"type": "mapper_parsing_exception", "reason": "failed to parse field [year]"}
+
+
+def actions(count: int, policy: DuplicatePolicy = DuplicatePolicy.OVERWRITE) -> list[Action]:
+    return [write_action(str(number), b'{"n":%d}' % number, policy) for number in range(count)]
+
+
+class ScriptedClient:
+    """Answers bulk requests by a function of (call number, ids)."""
+
+    def __init__(self, script: Callable[[int, list[str]], Answer | dict[str, int]]) -> None:
+        self.script = script
+        self.requests: list[list[str]] = []
+
+    def bulk(self, *, body: bytes, index: str, params: dict[str, str]) -> Any:
+        heads = [orjson.loads(line) for line in body.splitlines()[::2]]
+        verb = next(iter(heads[0]))
+        ids = [head[verb]["_id"] for head in heads]
+        self.requests.append(ids)
+        answer = self.script(len(self.requests) - 1, ids)
+        if isinstance(answer, Exception):
+            raise answer
+        errors = {429: BUSY, 503: BUSY, 400: BROKEN, 409: {"type": "version_conflict_engine_exception"}}
+        items = [
+            {
+                verb: {
+                    "_index": index,
+                    "status": answer.get(key, 201),
+                    "error": errors.get(answer.get(key, 201)),
+                }
+            }
+            for key in ids
+        ]
+        return {"errors": bool(answer), "items": items}
+
+
+@pytest.fixture(autouse=True)
+def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bulk, "_FIRST_PAUSE_S", 0.001)
+    monkeypatch.setattr(bulk, "_LONGEST_PAUSE_S", 0.002)
+
+
+def writer(script: Callable[[int, list[str]], Any], **options: Any) -> tuple[BulkWriter, ScriptedClient]:
+    client = ScriptedClient(script)
+    return BulkWriter(client, url="http://server", index="docs", **options), client  # type: ignore[arg-type]
+
+
+@given(st.lists(st.integers(0, 50)), st.integers(1, 120))
+def test_chunks_lose_nothing_and_keep_the_bound(sizes: list[int], max_bytes: int) -> None:
+    given_actions = [Action(str(number), b"x" * size) for number, size in enumerate(sizes)]
+    result = list(chunks(given_actions, max_bytes))
+    assert [action for chunk in result for action in chunk] == given_actions
+    for chunk in result:
+        assert chunk
+        assert len(chunk) == 1 or sum(len(action.lines) for action in chunk) <= max_bytes
+    for left, right in zip(result, result[1:], strict=False):  # no chunk ends early
+        assert sum(len(action.lines) for action in left) + len(right[0].lines) > max_bytes
+
+
+def test_an_action_is_two_lines_with_the_documents_own_id() -> None:
+    action = write_action('a"b', b'{"x":1}', DuplicatePolicy.SKIP, routing="r")
+    assert action.lines == b'{"create":{"_id":"a\\"b","routing":"r"}}\n{"x":1}\n'
+    assert write_action("1", b"{}", DuplicatePolicy.OVERWRITE).lines.startswith(b'{"index":')
+
+
+def test_all_written_in_one_request() -> None:
+    sender, client = writer(lambda call, ids: {})
+    outcome = sender.send(actions(5))
+    assert (outcome.written, outcome.skipped, outcome.rejections, outcome.retries) == (5, 0, [], 0)
+    assert outcome.indices == {"docs"}
+    assert len(client.requests) == 1
+
+
+def test_only_busy_documents_are_sent_again_and_broken_ones_never() -> None:
+    sender, client = writer(lambda call, ids: {"1": 429, "2": 400, "3": 503} if call == 0 else {})
+    outcome = sender.send(actions(5))
+    assert client.requests == [["0", "1", "2", "3", "4"], ["1", "3"]]
+    assert outcome.written == 4
+    assert outcome.rejections == [Rejection("2", "failed to parse field [year]", 400)]
+    assert outcome.retries == 1
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        TransportError(429, "busy", {}),
+        TransportError(503, "unavailable", "text"),
+        ConnectionTimeout("TIMEOUT", "slow", TimeoutError()),
+        TransportConnectionError("N/A", "refused", OSError()),
+    ],
+    ids=["429", "503", "timeout", "connection"],
+)
+def test_a_request_that_time_may_heal_is_repeated_whole(error: Exception) -> None:
+    sender, client = writer(lambda call, ids: error if call < 3 else {})
+    outcome = sender.send(actions(4))
+    assert (outcome.written, outcome.retries) == (4, 3)
+    assert client.requests == [["0", "1", "2", "3"]] * 4
+
+
+@pytest.mark.parametrize("status", [400, 413])
+def test_a_poisonous_document_is_found_by_halving(status: int) -> None:
+    def script(call: int, ids: list[str]) -> Answer | dict[str, int]:
+        poison = "5" in ids if status == 400 else len(ids) > 2
+        kind = RequestError if status == 400 else TransportError
+        return kind(status, "refused", {"error": {"root_cause": [{"reason": "bad"}]}}) if poison else {}
+
+    sender, _ = writer(script)
+    outcome = sender.send(actions(8))
+    assert outcome.written == (7 if status == 400 else 8)
+    assert [rejection.id for rejection in outcome.rejections] == (["5"] if status == 400 else [])
+
+
+def test_when_every_document_is_refused_alone_the_request_is_the_cause() -> None:
+    sender, _ = writer(lambda call, ids: RequestError(400, "no write index is defined for alias", {}))
+    with pytest.raises(IndexingError, match="no write index"):
+        sender.send(actions(4))
+
+
+def test_halving_and_a_busy_server_at_once_lose_nothing() -> None:
+    """The second half fails after the first was written: only the second is sent again."""
+
+    def script(call: int, ids: list[str]) -> Answer | dict[str, int]:
+        if call == 0:
+            return TransportError(413, "too large", "")
+        if call == 2:
+            return TransportError(429, "busy", {})
+        return {}
+
+    sender, client = writer(script)
+    outcome = sender.send(actions(4))
+    assert client.requests == [["0", "1", "2", "3"], ["0", "1"], ["2", "3"], ["2", "3"]]
+    assert outcome.written == 4
+
+
+def test_skip_counts_what_is_there_and_fail_names_it() -> None:
+    conflict = {"1": 409, "3": 409}
+    skipping, _ = writer(lambda call, ids: conflict, policy=DuplicatePolicy.SKIP)
+    outcome = skipping.send(actions(4, DuplicatePolicy.SKIP))
+    assert (outcome.written, outcome.skipped) == (2, 2)
+    for policy in (DuplicatePolicy.FAIL, DuplicatePolicy.NONE):
+        failing, _ = writer(lambda call, ids: conflict, policy=policy)
+        with pytest.raises(DuplicateDocumentError, match=r"2 documents.*'1', '3'"):
+            failing.send(actions(4, policy))
+
+
+def test_giving_up_raises_the_last_problem_within_the_time() -> None:
+    sender, client = writer(lambda call, ids: TransportError(503, "gone", "no node"), retry_for_s=0.05)
+    started = time.monotonic()
+    with pytest.raises(ServerUnavailableError, match=r"http://server.*503: no node"):
+        sender.send(actions(2))
+    assert time.monotonic() - started < 2
+    assert len(client.requests) > 1
+
+
+def test_a_busy_server_that_stays_busy_is_an_error_and_not_a_loss() -> None:
+    sender, _ = writer(lambda call, ids: {"0": 429}, retry_for_s=0.05)
+    with pytest.raises(ServerUnavailableError, match="too busy for 1 documents: queue is full"):
+        sender.send(actions(2))
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (AuthenticationException(401, "Unauthorized", ""), ServerUnavailableError),
+        (NotFoundError(404, "index_not_found_exception", {}), IndexingError),
+    ],
+)
+def test_what_time_cannot_heal_is_raised_at_once(error: Exception, expected: type[Exception]) -> None:
+    sender, client = writer(lambda call, ids: error)
+    with pytest.raises(expected) as caught:
+        sender.send(actions(2))
+    assert caught.value.__cause__ is error
+    assert len(client.requests) == 1
+
+
+def test_stopping_ends_the_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bulk, "_FIRST_PAUSE_S", 60.0)
+    monkeypatch.setattr(bulk, "_LONGEST_PAUSE_S", 60.0)
+    stop = threading.Event()
+    sender, _ = writer(lambda call, ids: TransportError(503, "gone", ""), stop=stop)
+    threading.Timer(0.2, stop.set).start()
+    started = time.monotonic()
+    with pytest.raises(ServerUnavailableError):
+        sender.send(actions(1))
+    assert time.monotonic() - started < 5
+
+
+def test_an_answer_for_other_documents_is_not_believed() -> None:
+    class Short(ScriptedClient):
+        def bulk(self, **arguments: Any) -> Any:
+            return {"errors": False, "items": []}
+
+    sender = BulkWriter(Short(lambda call, ids: {}), url="http://server", index="docs")  # type: ignore[arg-type]
+    with pytest.raises(IndexingError, match="2 documents were sent and 0 answered"):
+        sender.send(actions(2))
+
+
+@given(st.lists(st.lists(st.sampled_from([201, 201, 429, 400, 503]), min_size=6, max_size=6), max_size=5))
+def test_counts_add_up_whatever_the_server_answers(script: list[list[int]]) -> None:
+    sender, client = writer(
+        lambda call, ids: (
+            {str(n): status for n, status in enumerate(script[call])} if call < len(script) else {}
+        )
+    )
+    outcome = sender.send(actions(6))
+    assert outcome.written + len(outcome.rejections) == 6
+    rejected = {rejection.id for rejection in outcome.rejections}
+    for earlier, later in zip(client.requests, client.requests[1:], strict=False):
+        assert set(later) < set(earlier) or set(later) == set(earlier)
+        assert not rejected & set(later) or script[client.requests.index(later)]

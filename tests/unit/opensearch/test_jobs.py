@@ -1,0 +1,172 @@
+"""Parts of the indexing job that need no server: windows, the sending thread, the report, dead letters."""
+
+import json
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from haystack import Document
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cl_haystack.errors import IndexingError, RejectedDocumentsError
+from cl_haystack.opensearch import jobs
+from cl_haystack.opensearch.background import BackgroundSender
+from cl_haystack.opensearch.bulk import Rejection
+from cl_haystack.opensearch.jobs import windows
+from cl_haystack.opensearch.report import DeadLetters, IndexingReport
+
+
+@given(st.integers(0, 30), st.integers(1, 10))
+def test_windows_keep_every_document_in_order(count: int, size: int) -> None:
+    documents = [Document(id=str(number), content="x") for number in range(count)]
+    result = list(windows(iter(documents), size))
+    assert [document.id for window in result for document in window] == [d.id for d in documents]
+    assert all(len(window) == size for window in result[:-1])
+
+
+def test_windows_are_bounded_in_text_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jobs, "_MAX_WINDOW_CHARS", 100)
+    documents = [Document(id=str(number), content="x" * 60) for number in range(4)]
+    assert [len(window) for window in windows(documents, 1000)] == [2, 2]
+
+
+def test_the_input_is_never_held_as_a_whole() -> None:
+    taken = 0
+
+    def stream() -> Any:
+        nonlocal taken
+        while True:
+            taken += 1
+            yield Document(id=str(taken))
+
+    next(iter(windows(stream(), 5)))
+    assert taken == 5
+
+
+def test_anything_else_in_the_input_is_named_by_position() -> None:
+    with pytest.raises(TypeError, match=r"documents\[1\] is a dict"):
+        list(windows([Document(content="x"), {"content": "y"}], 10))  # type: ignore[list-item]
+
+
+def test_items_arrive_in_order_in_another_thread() -> None:
+    seen: list[tuple[int, int]] = []
+    with BackgroundSender(
+        lambda item: seen.append((item, threading.get_ident())), threading.Event()
+    ) as sender:
+        for item in range(20):
+            sender.put(item)
+    assert [item for item, _ in seen] == list(range(20))
+    assert {thread for _, thread in seen} != {threading.get_ident()}
+
+
+def test_a_failure_in_the_thread_is_raised_at_the_next_step() -> None:
+    def fail(item: int) -> None:
+        raise IndexingError(f"item {item}")
+
+    with (
+        pytest.raises(IndexingError, match="item 0"),
+        BackgroundSender(fail, threading.Event()) as sender,
+    ):
+        for item in range(100):
+            sender.put(item)
+            time.sleep(0.01)
+
+
+def test_a_failure_with_the_last_item_is_not_lost() -> None:
+    def fail(item: int) -> None:
+        time.sleep(0.1)
+        raise IndexingError("late")
+
+    with pytest.raises(IndexingError, match="late"), BackgroundSender(fail, threading.Event()) as sender:
+        sender.put(1)
+
+
+def test_an_interrupt_stops_the_thread_even_if_it_hangs() -> None:
+    stop = threading.Event()
+    release = threading.Event()
+    started = time.monotonic()
+    with (
+        pytest.raises(KeyboardInterrupt),
+        BackgroundSender(lambda item: release.wait(30), stop) as sender,
+    ):
+        sender.put(1)
+        raise KeyboardInterrupt
+    assert time.monotonic() - started < 10
+    assert stop.is_set()
+    release.set()
+
+
+def test_a_slow_thread_slows_the_maker_down() -> None:
+    made = 0
+    release = threading.Event()
+
+    def wait(item: int) -> None:
+        release.wait(5)
+
+    with BackgroundSender(wait, threading.Event()) as sender:
+        maker = threading.Thread(target=lambda: [sender.put(item) for item in range(50)], daemon=True)
+        maker.start()
+        time.sleep(0.3)
+        made = sender._queue.qsize()
+        assert maker.is_alive()
+        release.set()
+        maker.join(5)
+    assert made <= 2
+
+
+POISON = Document(id="\ud800", content="x", meta={"a": object(), "deep": [[[1]]]})
+
+
+def test_dead_letters_are_appended_and_hold_anything(tmp_path: Path) -> None:
+    file = tmp_path / "dead.jsonl"
+    for _ in range(2):
+        with DeadLetters(file, "docs") as letters:
+            letters.add(Rejection(POISON.id, "why", 400), POISON)
+    lines = [json.loads(line) for line in file.read_text(encoding="ascii").splitlines()]
+    assert len(lines) == 2
+    assert lines[0]["id"] == "\ud800"
+    assert (lines[0]["reason"], lines[0]["status"], lines[0]["index"]) == ("why", 400, "docs")
+    assert lines[0]["document"]["content"] == "x"
+
+
+def test_a_job_without_refusals_leaves_no_file(tmp_path: Path) -> None:
+    file = tmp_path / "dead.jsonl"
+    with DeadLetters(file, "docs"):
+        assert file.exists()
+    assert not file.exists()
+
+
+def test_a_dead_letter_file_that_cannot_be_written_is_found_at_the_start(tmp_path: Path) -> None:
+    with pytest.raises(IndexingError, match="no-folder"), DeadLetters(tmp_path / "no-folder" / "x", "docs"):
+        pass
+
+
+def test_the_report_is_plain_json() -> None:
+    report = IndexingReport(
+        index="docs",
+        read=3,
+        skipped=0,
+        embedded=2,
+        without_text=0,
+        written=2,
+        rejected=1,
+        retries=0,
+        seconds={"total": 1.0},
+        rejections=(Rejection("7", "why", 400),),
+        dead_letters=Path("dead.jsonl"),
+    )
+    plain = json.loads(json.dumps(report.to_dict()))
+    assert plain["rejections"] == [{"id": "7", "reason": "why", "status": 400}]
+    assert plain["dead_letters"] == "dead.jsonl"
+    assert plain["written"] == 2
+
+
+def test_the_error_names_documents_and_reasons() -> None:
+    error = RejectedDocumentsError(index="docs", count=5, rejections={"7": "too long", "8": "NaN"})
+    assert "5 documents were refused, all others were written (the first 2): '7': too long; '8': NaN" in str(
+        error
+    )
+    assert error.rejections["8"] == "NaN"
