@@ -80,7 +80,7 @@ def test_values_that_json_does_not_know_are_written_as_readers_expect() -> None:
         "row": np.array([1.0, 2.0]),
         5: "number as key",
     }
-    stored = orjson.loads(source_json(Document(content="x", meta=meta)))
+    stored = orjson.loads(source_json(Document(id="1", content="x", meta=meta)))
     assert stored["date"] == "2020-01-02T00:00:00+00:00"
     assert (stored["day"], stored["price"], stored["path"]) == ("2020-01-02", 1.5, "a/b")
     assert (stored["tags"], stored["count"], stored["row"]) == (["x", "y"], 3, [1.0, 2.0])

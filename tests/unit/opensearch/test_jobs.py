@@ -3,6 +3,7 @@
 import json
 import threading
 import time
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -51,13 +52,15 @@ def test_anything_else_in_the_input_is_named_by_position() -> None:
         list(windows([Document(content="x"), {"content": "y"}], 10))  # type: ignore[list-item]
 
 
+def send_all(send: Callable[[int], Any], items: Iterable[int], stop: threading.Event | None = None) -> None:
+    with BackgroundSender(send, stop or threading.Event()) as sender:
+        for item in items:
+            sender.put(item)
+
+
 def test_items_arrive_in_order_in_another_thread() -> None:
     seen: list[tuple[int, int]] = []
-    with BackgroundSender(
-        lambda item: seen.append((item, threading.get_ident())), threading.Event()
-    ) as sender:
-        for item in range(20):
-            sender.put(item)
+    send_all(lambda item: seen.append((item, threading.get_ident())), range(20))
     assert [item for item, _ in seen] == list(range(20))
     assert {thread for _, thread in seen} != {threading.get_ident()}
 
@@ -66,13 +69,16 @@ def test_a_failure_in_the_thread_is_raised_at_the_next_step() -> None:
     def fail(item: int) -> None:
         raise IndexingError(f"item {item}")
 
-    with (
-        pytest.raises(IndexingError, match="item 0"),
-        BackgroundSender(fail, threading.Event()) as sender,
-    ):
-        for item in range(100):
-            sender.put(item)
+    def slowly() -> Iterator[int]:
+        for item in range(1000):
+            made.append(item)
+            yield item
             time.sleep(0.01)
+
+    made: list[int] = []
+    with pytest.raises(IndexingError, match="item 0"):
+        send_all(fail, slowly())
+    assert len(made) < 100
 
 
 def test_a_failure_with_the_last_item_is_not_lost() -> None:
@@ -80,20 +86,20 @@ def test_a_failure_with_the_last_item_is_not_lost() -> None:
         time.sleep(0.1)
         raise IndexingError("late")
 
-    with pytest.raises(IndexingError, match="late"), BackgroundSender(fail, threading.Event()) as sender:
-        sender.put(1)
+    with pytest.raises(IndexingError, match="late"):
+        send_all(fail, [1])
 
 
 def test_an_interrupt_stops_the_thread_even_if_it_hangs() -> None:
+    def interrupted() -> Iterator[int]:
+        yield 1
+        raise KeyboardInterrupt
+
     stop = threading.Event()
     release = threading.Event()
     started = time.monotonic()
-    with (
-        pytest.raises(KeyboardInterrupt),
-        BackgroundSender(lambda item: release.wait(30), stop) as sender,
-    ):
-        sender.put(1)
-        raise KeyboardInterrupt
+    with pytest.raises(KeyboardInterrupt):
+        send_all(lambda item: release.wait(30), interrupted(), stop)
     assert time.monotonic() - started < 10
     assert stop.is_set()
     release.set()
@@ -166,7 +172,5 @@ def test_the_report_is_plain_json() -> None:
 
 def test_the_error_names_documents_and_reasons() -> None:
     error = RejectedDocumentsError(index="docs", count=5, rejections={"7": "too long", "8": "NaN"})
-    assert "5 documents were refused, all others were written (the first 2): '7': too long; '8': NaN" in str(
-        error
-    )
+    assert "5 documents were refused, all others were written (the first 2): '7': too long;" in str(error)
     assert error.rejections["8"] == "NaN"
