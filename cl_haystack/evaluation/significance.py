@@ -1,0 +1,177 @@
+"""How sure a mean over queries is: the bootstrap.
+
+A benchmark's queries are a sample of the questions people might ask. Drawing samples of the same size from
+them, with replacement, shows how much a mean moves by the luck of the draw; the middle 95 % of the means are
+the interval. Two systems are compared **paired**, query by query: what makes a query hard for both cancels
+out.
+Below some twenty queries the intervals are too narrow; no method makes up for questions nobody asked.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from cl_haystack.errors import ConfigurationError, DataError, MissingExtraError
+
+Verdict = Literal["better", "worse", "not distinguishable"]
+
+_NUM_RESAMPLES = 10_000
+_MAX_VALUES_AT_ONCE = 4_000_000  # bounds the memory of the resamples at about 64 MB
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """A mean and the interval that its bootstrap distribution leaves likely."""
+
+    mean: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """One system against another on the same queries.
+
+    :param metric: what is compared, such as ``ndcg@10``.
+    :param mean: the system's mean.
+    :param baseline_mean: the baseline's mean.
+    :param difference: mean difference, system minus baseline, with its interval.
+    :param num_queries: queries compared.
+    :param wins: queries on which the system is better.
+    :param losses: queries on which it is worse.
+    """
+
+    metric: str
+    mean: float
+    baseline_mean: float
+    difference: Interval
+    num_queries: int
+    wins: int
+    losses: int
+
+    @property
+    def ties(self) -> int:
+        """Queries on which both are equal."""
+        return self.num_queries - self.wins - self.losses
+
+    @property
+    def verdict(self) -> Verdict:
+        """``better`` or ``worse`` where the interval excludes 0, else ``not distinguishable``."""
+        if self.difference.low > 0:
+            return "better"
+        return "worse" if self.difference.high < 0 else "not distinguishable"
+
+
+def paired_bootstrap(
+    values: Sequence[float],
+    baseline: Sequence[float] | None = None,
+    *,
+    confidence: float = 0.95,
+    num_resamples: int = _NUM_RESAMPLES,
+    seed: int = 0,
+) -> Interval:
+    """Bootstrap the mean of one system, or of its difference to another, over queries.
+
+    Equal values give an interval of no width: ``paired_bootstrap([0.5, 0.5])`` is (0.5, 0.5, 0.5).
+
+    :param values: one value a query.
+    :param baseline: the other system's values, same queries, same order; None looks at ``values`` alone.
+    :param confidence: probability mass of the interval, between 0 and 1.
+    :param num_resamples: samples drawn; 10,000 leave about 1 % of noise in the interval's width.
+    :param seed: same seed, same interval.
+    :returns: mean and percentile interval.
+    :raises DataError: fewer than two queries, values that do not pair up, or NaN.
+    :raises ConfigurationError: the confidence is not between 0 and 1.
+    :raises MissingExtraError: scipy is not installed.
+    """
+    try:
+        from scipy import stats
+    except ImportError:
+        raise MissingExtraError("scipy", "report") from None
+    sample = _differences(values, baseline)  # (queries,)
+    if not 0 < confidence < 1:
+        raise ConfigurationError(
+            f"confidence is {confidence}; expected a number between 0 and 1, such as 0.95"
+        )
+    result = stats.bootstrap(
+        (sample,),
+        np.mean,
+        n_resamples=num_resamples,
+        batch=max(1, _MAX_VALUES_AT_ONCE // len(sample)),
+        vectorized=True,
+        confidence_level=confidence,
+        method="percentile",
+        rng=np.random.default_rng(seed),
+    )
+    low, high = result.confidence_interval
+    return Interval(mean=float(sample.mean()), low=float(low), high=float(high))
+
+
+def compare(
+    per_query: Mapping[str, Mapping[str, float]],
+    baseline: Mapping[str, Mapping[str, float]],
+    metric: str = "ndcg@10",
+    *,
+    seed: int = 0,
+) -> Comparison:
+    """Compare two systems by one metric, paired over their queries.
+
+    :param per_query: metrics of the system by query id.
+    :param baseline: metrics of the other system, for the same queries.
+    :param metric: a key of both.
+    :param seed: same seed, same interval.
+    :returns: the difference, its interval and the verdict.
+    :raises DataError: the queries differ or are fewer than two, or the metric is missing.
+    :raises MissingExtraError: scipy is not installed.
+    """
+    if per_query.keys() != baseline.keys():
+        num_unshared = len(per_query.keys() ^ baseline.keys())
+        raise DataError(
+            f"{num_unshared} queries are in one of the two results only; evaluate both on the same"
+        )
+    values = metric_values(per_query, metric)
+    others = [row[metric] for row in (baseline[query] for query in per_query) if metric in row]
+    if len(others) != len(values):
+        raise DataError(
+            f"the baseline has no {metric!r} for every query; evaluate both with the same cut-offs"
+        )
+    return Comparison(
+        metric=metric,
+        mean=float(np.mean(values)),
+        baseline_mean=float(np.mean(others)),
+        difference=paired_bootstrap(values, others, seed=seed),
+        num_queries=len(values),
+        wins=sum(a > b for a, b in zip(values, others, strict=True)),
+        losses=sum(a < b for a, b in zip(values, others, strict=True)),
+    )
+
+
+def metric_values(per_query: Mapping[str, Mapping[str, float]], metric: str) -> list[float]:
+    """Return one metric of each query, in the order of the queries.
+
+    :param per_query: metrics by query id.
+    :param metric: a key of each, such as ``ndcg@10``.
+    :returns: one value a query.
+    :raises DataError: a query lacks the metric.
+    """
+    for row in per_query.values():
+        if metric not in row:
+            raise DataError(f"there is no {metric!r}; expected one of {', '.join(row)}")
+    return [row[metric] for row in per_query.values()]
+
+
+def _differences(
+    values: Sequence[float], baseline: Sequence[float] | None
+) -> "np.ndarray[tuple[int], np.dtype[np.float64]]":
+    if baseline is not None and len(baseline) != len(values):
+        raise DataError(f"{len(values)} values against {len(baseline)}; expected one a query in both")
+    sample = np.asarray(values, dtype=np.float64)
+    if baseline is not None:
+        sample = sample - np.asarray(baseline, dtype=np.float64)
+    if len(sample) < 2:
+        raise DataError(f"an interval needs at least two queries; found {len(sample)}")
+    if not np.isfinite(sample).all():
+        raise DataError("a value is NaN or infinite; expected one finite number a query")
+    return sample
