@@ -12,13 +12,13 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from opensearchpy.exceptions import NotFoundError, RequestError, TransportError
+from opensearchpy.exceptions import RequestError
 
 from cl_haystack.bundle import ModelBundle
 from cl_haystack.errors import ConfigurationError, IndexingError
 from cl_haystack.opensearch.binding import META_KEY, IndexBinding
 from cl_haystack.opensearch.connection import Connection
-from cl_haystack.opensearch.failures import is_missing_index, opensearch_errors
+from cl_haystack.opensearch.failures import opensearch_errors
 from cl_haystack.opensearch.mapping import index_body, nested_fields, vector_dimension
 
 _FORBIDDEN_IN_NAMES = re.compile(r'[\s\\/*?"<>|,#:A-Z]|^[-_+.]')
@@ -179,14 +179,9 @@ class BoundIndex:
         :raises IndexingError: the name is an alias, or the server refuses.
         """
         self._checked = frozenset()
-        try:
-            with opensearch_errors(self.connection.url, self.name):
-                self._client.indices.delete(index=self.name)
-        except IndexingError as error:
-            if isinstance(error.__cause__, NotFoundError):
-                return False
-            raise
-        return True
+        with opensearch_errors(self.connection.url, self.name):
+            answer = self._client.indices.delete(index=self.name, ignore=[404])
+        return "error" not in answer
 
     def existing_ids(self, ids: Sequence[str]) -> set[str]:
         """Return which of these ids have a document, even before a refresh."""
@@ -222,13 +217,11 @@ class BoundIndex:
 
     def _mappings(self) -> dict[str, dict[str, Any]] | None:
         """Return the mapping of every concrete index behind the name, None where there is none."""
-        try:
-            with opensearch_errors(self.connection.url, self.name):
-                answer = self._client.indices.get_mapping(index=self.name)
-        except IndexingError as error:
-            if isinstance(error.__cause__, TransportError) and is_missing_index(error.__cause__):
-                return None
-            raise
+        # With `ignore`, because opensearch-py logs a warning for a status that raises.
+        with opensearch_errors(self.connection.url, self.name):
+            answer = self._client.indices.get_mapping(index=self.name, ignore=[404])
+        if answer.get("status") == 404:
+            return None
         return {concrete: entry["mappings"] for concrete, entry in answer.items()}
 
     def _check_one(self, concrete: str, mapping: dict[str, Any]) -> IndexBinding | None:

@@ -1,0 +1,188 @@
+"""An index and its model on a real server: made, opened, swapped, moved."""
+
+import uuid
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+from haystack import Document
+from opensearchpy import OpenSearch
+
+from cl_haystack.errors import IndexingError, ServerUnavailableError, SpaceMismatchError
+from cl_haystack.opensearch import IndexBinding, OpenSearchIndex, index_documents
+from tests.opensearch_fakes import WordEncoder, tiny_bundle
+
+pytestmark = pytest.mark.integration
+
+MakeIndex = Callable[..., OpenSearchIndex]
+VECTOR = [1.0, 0, 0, 0, 0, 0, 0, 0]
+
+
+def raw(index: OpenSearchIndex) -> Any:
+    return index.connection.client()
+
+
+def test_a_new_index_carries_its_binding_and_opens_again(make_index: MakeIndex) -> None:
+    index = make_index()
+    assert not index.exists()
+    index.create()
+    assert index.exists()
+    assert make_index().open() == IndexBinding.of(tiny_bundle())
+    mapping = raw(index).indices.get_mapping(index=index.name)[index.name]["mappings"]
+    assert mapping["properties"]["embedding"]["method"]["space_type"] == "cosinesimil"
+    with pytest.raises(IndexingError, match="exists already"):
+        index.create()
+
+
+def test_many_that_make_the_same_index_at_once_all_succeed(make_index: MakeIndex) -> None:
+    indices = [make_index() for _ in range(8)]
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda index: index.ensure(), indices))
+    assert indices[0].open() is not None
+
+
+def test_another_model_is_refused_at_query_and_at_write(make_index: MakeIndex) -> None:
+    make_index().create()
+    swapped = tiny_bundle(name="other", space="c")
+    for use in (
+        lambda index: index.open(),
+        lambda index: index.ensure(),
+        lambda index: index.search(VECTOR),
+        lambda index: index.bm25("x"),
+        lambda index: index.hybrid_search("x", VECTOR),
+        lambda index: index.search_many(query_embeddings=[VECTOR]),
+        lambda index: index_documents([Document(content="x")], index, WordEncoder(swapped)),
+    ):
+        with pytest.raises(SpaceMismatchError, match=r"'tiny'.*'other'"):
+            use(make_index(swapped))
+    right = make_index()
+    with pytest.raises(SpaceMismatchError):  # the right index object, the wrong encoder
+        index_documents([Document(content="x")], right, WordEncoder(swapped))
+    right.refresh()
+    assert right.count() == 0
+
+
+def test_another_dimension_is_refused(make_index: MakeIndex) -> None:
+    make_index().create()
+    with pytest.raises(SpaceMismatchError, match=r"8 dimensions.*16 dimensions"):
+        make_index(tiny_bundle(16)).open()
+
+
+def test_another_precision_of_the_same_model_writes_and_is_recorded(make_index: MakeIndex) -> None:
+    make_index().create()
+    int8 = tiny_bundle(fingerprint="d", precision="int8")
+    report = index_documents([Document(content="x")], make_index(int8), WordEncoder(int8))
+    assert report.written == 1
+    binding = make_index().open()
+    assert binding is not None
+    assert binding.fingerprints == {"b" * 32: "fp32", "d" * 32: "int8"}
+    assert [document.content for document in make_index().search(VECTOR)] == ["x"]
+
+
+def test_a_missing_index_names_near_ones(make_index: MakeIndex, index_name: str) -> None:
+    make_index().create()
+    with pytest.raises(IndexingError, match=f"does not exist.*{index_name}"):
+        make_index(name=index_name[:-1] + "z").search(VECTOR)
+
+
+def test_an_index_without_a_binding_needs_consent(make_index: MakeIndex) -> None:
+    index = make_index()
+    body = {
+        "settings": {"index.knn": True},
+        "mappings": {
+            "properties": {
+                "embedding": {
+                    "type": "knn_vector",
+                    "dimension": 8,
+                    "method": {"name": "hnsw", "engine": "lucene"},
+                }
+            }
+        },
+    }
+    raw(index).indices.create(index=index.name, body=body)
+    with pytest.raises(IndexingError, match="require_binding=False"):
+        index.search(VECTOR)
+    assert make_index(require_binding=False).search(VECTOR) == []
+    with pytest.raises(IndexingError, match="vectors of 8 dimensions"):
+        make_index(tiny_bundle(16), require_binding=False).search([1.0] * 16)
+
+
+def test_an_alias_works_and_one_that_moves_to_another_model_is_noticed(
+    make_index: MakeIndex, index_name: str
+) -> None:
+    first, second, alias = f"{index_name}-1", f"{index_name}-2", index_name
+    other = tiny_bundle(name="other", space="c")
+    try:
+        for name, bundle in ((first, tiny_bundle()), (second, other)):
+            index_documents([Document(content=name)], make_index(bundle, name=name), WordEncoder(bundle))
+        client = raw(make_index())
+        client.indices.put_alias(index=first, name=alias)
+        reader = make_index(name=alias)
+        assert [document.content for document in reader.search(VECTOR)] == [first]
+        assert index_documents([Document(content="more")], reader, WordEncoder(tiny_bundle())).written == 1
+        move = [{"remove": {"index": first, "alias": alias}}, {"add": {"index": second, "alias": alias}}]
+        client.indices.update_aliases(body={"actions": move})
+        with pytest.raises(SpaceMismatchError, match=f"{alias}.*{second}"):
+            reader.search(VECTOR)
+        with pytest.raises(IndexingError, match="alias"):
+            reader.delete()
+    finally:
+        for name in (first, second):
+            make_index(name=name).delete()
+
+
+def test_documents_come_back_by_id_in_the_order_asked_for(make_index: MakeIndex) -> None:
+    index = make_index()
+    documents = [
+        Document(id=str(number), content=f"text {number}", meta={"n": number}) for number in range(5)
+    ]
+    index_documents(documents, index, WordEncoder(tiny_bundle()), refresh=False)
+    found = index.get_documents(["3", "nothing", "0"])
+    assert found == [documents[3], documents[0]]
+    assert len(index.get_documents(["3"], with_embedding=True)[0].embedding or []) == 8
+    assert index.existing_ids(["1", "9"]) == {"1"}
+    assert index.get_documents([]) == []
+
+
+def test_deleting_says_whether_there_was_something(make_index: MakeIndex) -> None:
+    index = make_index()
+    index.create()
+    assert index.delete()
+    assert not index.delete()
+    with pytest.raises(IndexingError, match="does not exist"):
+        index.search(VECTOR)
+
+
+def test_a_server_that_is_not_there_is_one_clear_error(make_index: MakeIndex) -> None:
+    for use in (lambda index: index.open(), lambda index: index.ensure(), lambda index: index.search(VECTOR)):
+        with pytest.raises(ServerUnavailableError, match=r"http://127\.0\.0\.1:1: no connection"):
+            use(make_index(client_or_url="http://me:secret@127.0.0.1:1"))
+
+
+def test_a_ready_client_serves_as_well(make_index: MakeIndex, opensearch_url: str) -> None:
+    client = OpenSearch(hosts=[opensearch_url], timeout=30)
+    index = make_index(client_or_url=client)
+    report = index_documents([Document(content="x")], index, WordEncoder(tiny_bundle()))
+    assert report.written == 1
+    assert len(index.search(VECTOR)) == 1
+    client.close()
+
+
+def test_shards_fields_and_method_are_passed_on(make_index: MakeIndex) -> None:
+    index = make_index(
+        name=f"test-{uuid.uuid4().hex}",
+        settings={"number_of_shards": 2, "number_of_replicas": 0},
+        fields={"year": {"type": "integer"}},
+        method={"parameters": {"m": 8, "ef_construction": 64}},
+    )
+    try:
+        index.create()
+        facts = raw(index).indices.get(index=index.name)[index.name]
+        assert facts["settings"]["index"]["number_of_shards"] == "2"
+        assert facts["mappings"]["properties"]["year"] == {"type": "integer"}
+        assert facts["mappings"]["properties"]["embedding"]["method"]["parameters"]["m"] == 8
+        with pytest.raises(IndexingError, match="refused"):
+            make_index(name=f"test-{uuid.uuid4().hex}", method={"engine": "nonsense"}).create()
+    finally:
+        index.delete()
