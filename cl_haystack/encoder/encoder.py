@@ -142,6 +142,12 @@ class Encoder:
             if "token_type_ids" in inputs:
                 inputs["token_type_ids"][row, filled] = text.type_ids
         (vectors,) = session.run([self.bundle.manifest.graph.output], inputs)
+        if vectors.shape != (len(batch), self.dimension):
+            raise BundleError(
+                self.bundle.model_file,
+                f"gives vectors of {vectors.shape[-1]} dimensions, the manifest says {self.dimension}; "
+                "export the bundle again",
+            )
         return np.asarray(vectors, dtype=np.float32)
 
 

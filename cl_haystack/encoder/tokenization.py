@@ -5,6 +5,7 @@ The tokenizer library truncates after it has tokenized the whole text (a megabyt
 texts are cut by characters first, at whitespace, and the cut is widened until it provably changes no token.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,7 @@ _MARGIN_TOKENS = (
     8  # a token at the cut may differ from the whole text's; these many beyond the limit must exist
 )
 _WIDENING = 4
+_WHITESPACE = re.compile(r"\s")
 
 
 @dataclass(frozen=True)
@@ -105,9 +107,8 @@ def _prepare(text: str, prefix: str, position: int) -> str:
 
 
 def _cut(text: str, max_chars: int) -> str:
-    """Cut at the last whitespace before ``max_chars``; at ``max_chars`` where there is none."""
+    """Cut at the first whitespace from ``max_chars`` on; inside a word a cut could change the whole word."""
     if len(text) <= max_chars:
         return text
-    head = text[:max_chars]
-    end = max(head.rfind(space) for space in " \n\t\r")
-    return head[:end] if end > 0 else head
+    space = _WHITESPACE.search(text, max_chars)
+    return text if space is None else text[: space.start()]

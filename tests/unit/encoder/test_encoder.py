@@ -1,0 +1,149 @@
+"""Encoding with a real, tiny graph: order, prefixes, odd input, sharing, and bundles that changed."""
+
+import gc
+import json
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cl_haystack.bundle import ModelBundle
+from cl_haystack.encoder import Encoder, shared_encoder
+from cl_haystack.encoder import encoder as encoder_module
+from cl_haystack.errors import BundleError, EncodingError
+from cl_haystack.export import export_bundle
+from cl_haystack.progress import Progress
+from tests.tiny_model import make_tiny_checkpoint
+
+TEXTS = ["the cat sat", "dog", "", "a red house on the mat " * 9, "blue", "the cat sat"]
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("tiny")
+    checkpoint = make_tiny_checkpoint(folder, query_prefix="query: ", document_prefix="passage: ")
+    return export_bundle(checkpoint, folder / "bundle").path
+
+
+@pytest.fixture
+def encoder(bundle: Path) -> Encoder:
+    return Encoder.load(bundle)
+
+
+def test_rows_are_unit_vectors_in_the_order_of_the_texts(encoder: Encoder) -> None:
+    vectors = encoder.encode_documents(TEXTS)
+    assert vectors.shape == (len(TEXTS), encoder.dimension)
+    assert vectors.dtype == np.float32
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-6)
+    one_by_one = np.vstack([encoder.encode_documents([text]) for text in TEXTS])
+    np.testing.assert_allclose(vectors, one_by_one, atol=1e-6)
+    assert not np.allclose(vectors[0], vectors[1])
+
+
+def test_queries_and_documents_get_their_prefixes(encoder: Encoder) -> None:
+    query, document = encoder.encode_queries(["cat"]), encoder.encode_documents(["cat"])
+    assert not np.allclose(query, document, atol=1e-3)
+
+
+def test_windows_and_batches_change_nothing(encoder: Encoder, monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = encoder.encode_documents(TEXTS * 5)
+    monkeypatch.setattr(encoder_module, "_WINDOW_TEXTS", 7)
+    monkeypatch.setattr(encoder_module, "TOKEN_BUDGET", 20)
+    seen: list[Progress] = []
+    np.testing.assert_allclose(
+        encoder.encode_documents(TEXTS * 5, on_progress=seen.append), expected, atol=1e-6
+    )
+    assert [progress.done for progress in seen] == sorted(progress.done for progress in seen)
+    assert seen[-1] == Progress(30, 30)
+
+
+def test_no_texts_give_no_rows(encoder: Encoder) -> None:
+    assert encoder.encode_queries([]).shape == (0, encoder.dimension)
+
+
+@pytest.mark.parametrize("wrong", ["one string", b"bytes"])
+def test_one_string_is_no_list(encoder: Encoder, wrong: object) -> None:
+    with pytest.raises(TypeError, match="expected a list of strings"):
+        encoder.encode_queries(wrong)  # type: ignore[arg-type]
+
+
+def test_threads_share_one_encoder(encoder: Encoder) -> None:
+    expected = encoder.encode_documents(TEXTS)
+    wrong: list[int] = []
+
+    def encode(number: int) -> None:
+        if not np.allclose(encoder.encode_documents(TEXTS), expected, atol=1e-6):
+            wrong.append(number)
+
+    threads = [threading.Thread(target=encode, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
+
+
+def test_closed_encoder_says_so(encoder: Encoder) -> None:
+    encoder.close()
+    with pytest.raises(EncodingError, match="closed"):
+        encoder.encode_queries(["cat"])
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [({"device": "tpu"}, "expected one of cpu, cuda"), ({"threads": 0}, "threads is 0")],
+)
+def test_wrong_options_are_named(bundle: Path, options: dict[str, object], message: str) -> None:
+    with pytest.raises(EncodingError, match=message):
+        Encoder.load(bundle, **options)  # type: ignore[arg-type]
+
+
+def test_device_that_is_not_there_is_refused(bundle: Path) -> None:
+    import onnxruntime
+
+    if "CUDAExecutionProvider" in onnxruntime.get_available_providers():
+        pytest.skip("this onnxruntime has CUDA")
+    with pytest.raises(EncodingError, match="CUDAExecutionProvider"):
+        Encoder.load(bundle, device="cuda")
+
+
+def test_manifest_with_other_inputs_than_the_graph(bundle: Path) -> None:
+    loaded = ModelBundle.load(bundle)
+    graph = loaded.manifest.graph.model_copy(update={"inputs": ("pixels",)})
+    wrong = ModelBundle(loaded.path, loaded.manifest.model_copy(update={"graph": graph}))
+    with pytest.raises(BundleError, match="pixels"):
+        Encoder(wrong)
+
+
+def test_shared_encoder_lives_as_long_as_it_is_held(bundle: Path) -> None:
+    first = shared_encoder(bundle)
+    assert shared_encoder(str(bundle)) is first
+    assert shared_encoder(bundle, threads=1) is not first
+    before = len(encoder_module._shared)
+    del first
+    gc.collect()
+    assert len(encoder_module._shared) == before - 1
+
+
+def test_replaced_bundle_is_another_bundle(tmp_path: Path) -> None:
+    checkpoint = make_tiny_checkpoint(tmp_path / "one")
+    other = make_tiny_checkpoint(tmp_path / "two", query_prefix="query: ")
+    bundle = export_bundle(checkpoint, tmp_path / "bundle").path
+    first = shared_encoder(bundle)
+    export_bundle(other, bundle)
+    second = shared_encoder(bundle)
+    assert second is not first
+    assert second.bundle.space_id != first.bundle.space_id
+
+
+def test_manifest_that_lies_about_its_dimension(bundle: Path, tmp_path: Path) -> None:
+    import shutil
+
+    copy = tmp_path / "copy"
+    shutil.copytree(bundle, copy)
+    manifest = json.loads((copy / "manifest.json").read_text())
+    manifest["embedding"]["dimension"] = 17
+    (copy / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(BundleError, match="17"):
+        Encoder.load(copy).encode_queries(["cat"])
