@@ -74,8 +74,8 @@ def per_query(
     _check(qrels, run, ks)
     cuts = ",".join(str(k) for k in sorted(set(ks)))
     measures = {f"{name}.{cuts}" for name in _TREC_NAMES.values()} | {"recip_rank"}
-    # Grades below 0 count like 0 in all of these metrics, and pytrec_eval 0.5.11 crashes the process where all
-    # grades of a query are below -1: it writes outside its table.
+    # Grades below 0 count like 0 in all of these metrics, and pytrec_eval 0.5.11 crashes the process where
+    # all grades of a query are below -1: it writes outside its table.
     grades_from_0 = {
         query: {document: max(0, grade) for document, grade in grades.items()}
         for query, grades in qrels.items()
