@@ -15,7 +15,7 @@ from typing import Any
 from opensearchpy.exceptions import RequestError
 
 from cl_haystack.bundle import ModelBundle
-from cl_haystack.errors import ConfigurationError, IndexingError
+from cl_haystack.errors import ConfigurationError, IndexingError, ServerUnavailableError
 from cl_haystack.opensearch.binding import META_KEY, IndexBinding
 from cl_haystack.opensearch.connection import Connection
 from cl_haystack.opensearch.failures import opensearch_errors
@@ -222,6 +222,8 @@ class BoundIndex:
             answer = self._client.indices.get_mapping(index=self.name, ignore=[404])
         if answer.get("status") == 404:
             return None
+        if not all(isinstance(entry, dict) and "mappings" in entry for entry in answer.values()):
+            raise ServerUnavailableError(self.connection.url, "what answers there is not OpenSearch")
         return {concrete: entry["mappings"] for concrete, entry in answer.items()}
 
     def _check_one(self, concrete: str, mapping: dict[str, Any]) -> IndexBinding | None:

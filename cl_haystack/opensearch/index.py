@@ -5,6 +5,7 @@ by an ``await``.
 """
 
 import asyncio
+import copy
 import logging
 from collections.abc import Sequence
 from pathlib import Path
@@ -329,7 +330,7 @@ class OpenSearchIndex(BoundIndex):
         :returns: a plain dictionary; secrets as names of environment variables.
         :raises ConfigurationError: a ready client or a literal password cannot be written down.
         """
-        return {
+        plain = {
             **self.connection.to_dict(),
             "name": self.name,
             "bundle": str(self.bundle_path),
@@ -339,6 +340,7 @@ class OpenSearchIndex(BoundIndex):
             "ef_search": self._ef_search,
             "require_binding": self._require_binding,
         }
+        return copy.deepcopy(plain)  # two components with one index would share parts in the YAML (&id001)
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> "OpenSearchIndex":
