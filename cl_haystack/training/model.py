@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import AutoModel, AutoTokenizer
@@ -88,7 +89,7 @@ class SentenceEncoder(nn.Module):
                 layout.transformer, dtype=torch.float32, attn_implementation=attention, use_safetensors=True
             )
             tokenizer = auto_tokenizer.from_pretrained(layout.transformer, use_fast=True)
-        except (OSError, ValueError, RuntimeError, KeyError) as error:
+        except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
             raise CheckpointError(path, f"cannot be loaded ({error})") from error
         if not tokenizer.is_fast:
             raise CheckpointError(path, "has no fast tokenizer (tokenizer.json), which serving needs")
