@@ -4,9 +4,13 @@ import sys
 
 import typer
 
+from cl_haystack.cli.demo import demo
+from cl_haystack.cli.evaluate import evaluate
 from cl_haystack.cli.export import export
 from cl_haystack.cli.index import index
 from cl_haystack.cli.inspect import inspect
+from cl_haystack.cli.opensearch import app as opensearch
+from cl_haystack.cli.pairs import app as pairs
 from cl_haystack.cli.query import query
 from cl_haystack.cli.train import train
 from cl_haystack.errors import CLHaystackError
@@ -18,8 +22,10 @@ app = typer.Typer(
     rich_markup_mode="rich",
     help="Fine-tune a text encoder on your own pairs and serve it in Haystack pipelines over OpenSearch.",
 )
-for verb in (train, export, inspect, index, query):
+for verb in (demo, train, evaluate, export, inspect, index, query):
     app.command()(verb)
+app.add_typer(pairs, name="pairs")
+app.add_typer(opensearch, name="opensearch")
 
 
 def main() -> None:

@@ -14,12 +14,13 @@ from cl_haystack.bundle import ModelBundle
 from cl_haystack.bundle.fingerprint import file_entry, weights_digest
 from cl_haystack.data import RetrievalTask, read_beir, read_corpus, read_pairs, to_haystack_document
 from cl_haystack.demo.collection import read_headed_texts, write_collection
-from cl_haystack.demo.examples import Example, build_examples, choose_questions
+from cl_haystack.demo.examples import build_examples, choose_questions
 from cl_haystack.demo.live import BASE, INDICES, SYSTEMS, TOP_K, TUNED, Role, evaluate_systems, is_complete
 from cl_haystack.demo.pipelines import ask_in_fresh_interpreter, write_pipeline
 from cl_haystack.demo.workspace import Facts, FinishedStep, Watch, Workspace
 from cl_haystack.encoder import Encoder
 from cl_haystack.errors import CLHaystackError
+from cl_haystack.evaluation.report import Example
 from cl_haystack.evaluation.retrieval import RetrievalResult, evaluate_retrieval
 from cl_haystack.export import export_bundle
 from cl_haystack.opensearch import OpenSearchIndex, index_documents
@@ -296,7 +297,7 @@ class Demo:
             action=action,
             summary=lambda facts: f"{len(facts)} pipelines, {len(chosen)} questions each",
         )
-        return build_examples(task, chosen, answers["base"], answers["tuned"])
+        return build_examples(task, chosen, {BASE: answers["base"], TUNED: answers["tuned"]}, results)
 
     def _data_digests(self) -> dict[str, str]:
         files: Sequence[str] = ("corpus.jsonl", "queries.jsonl", "qrels/test.tsv")

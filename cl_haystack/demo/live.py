@@ -1,4 +1,7 @@
-"""The four systems that the demo compares on the live server, and their evaluation."""
+"""The four systems that the demo compares on the live server, and their evaluation.
+
+``base`` and ``tuned`` search by vectors alone, ``BM25`` by words, ``tuned hybrid`` by both in one request.
+"""
 
 from collections.abc import Callable
 from contextlib import closing
@@ -20,10 +23,10 @@ Role = Literal["base", "tuned"]
 INDICES: dict[Role, str] = {"base": "demo-base", "tuned": "demo-tuned"}
 BASE, TUNED, BM25, HYBRID = "base-dense", "tuned-dense", "bm25", "tuned-hybrid"
 SYSTEMS = {
-    BASE: "base model, dense",
-    TUNED: "tuned model, dense",
+    BASE: "base",
+    TUNED: "tuned",
     BM25: "BM25",
-    HYBRID: "tuned model + BM25, hybrid",
+    HYBRID: "tuned hybrid",
 }
 TOP_K = 10
 
