@@ -105,7 +105,7 @@ def _print_table(report: "Report") -> None:
     from cl_haystack.evaluation.significance import Interval
 
     table = Table(box=None, pad_edge=False, header_style="bold", title_justify="left")
-    table.title = "Live OpenSearch, held-out questions: mean \\[95 % interval], median time of a query"
+    table.title = "Live OpenSearch, held-out questions: mean \\[95 % interval], median ms"
     table.add_column("system", no_wrap=True)
     for name in report.systems[0].metrics:
         table.add_column(metric_name(name), justify="right", no_wrap=True)
@@ -118,4 +118,6 @@ def _print_table(report: "Report") -> None:
 
 
 def _interval(value: "Interval") -> str:
-    return f"{value.mean:.3f} [dim]\\[{value.low:.3f}, {value.high:.3f}][/]"
+    """Return a mean with its interval, short enough for four columns on 80 characters."""
+    low, high = (f"{bound:.3f}".removeprefix("0") for bound in (value.low, value.high))
+    return f"{value.mean:.3f} [dim]\\[{low} {high}][/]"
