@@ -11,9 +11,10 @@ import psutil
 from tenacity import RetryError, Retrying, retry_if_result, stop_after_delay, wait_fixed
 
 from cl_haystack.errors import LocalServerError
-from cl_haystack.opensearch.server.node import Node, NodeSpec, Runtime
+from cl_haystack.opensearch.server.node import Node, NodeSpec
 from cl_haystack.opensearch.server.ports import free_port
 from cl_haystack.opensearch.server.processes import stop_processes
+from cl_haystack.opensearch.server.runtime import Runtime
 
 logger = logging.getLogger(__name__)
 
@@ -118,9 +119,14 @@ class Cluster:
         """Say which node did not become ready, with the end of its log."""
         late = next((node for node in self.nodes if node.port is None), self.nodes[0])
         return (
-            f"OpenSearch ({late.name}) was not ready after {BOOT_TIMEOUT_S} s; the end of its log "
-            f"({late.spec.logs}):\n{late.log_tail()}"
+            f"OpenSearch ({late.name}) was not ready after {BOOT_TIMEOUT_S} s; the end of its log:\n"
+            f"{late.log_tail()}"
         )
+
+    def detach(self) -> None:
+        """Let the nodes outlive this process."""
+        for node in self.nodes:
+            node.detach()
 
     def stop(self, *, grace_s: float = STOP_GRACE_S) -> None:
         """End all nodes together and wait until they are gone.

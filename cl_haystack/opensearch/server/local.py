@@ -2,33 +2,21 @@
 
 import shutil
 import tempfile
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from cl_haystack.errors import LocalServerError
 from cl_haystack.opensearch.server.cluster import STOP_GRACE_S, Cluster, plan_nodes
-from cl_haystack.opensearch.server.download import install
-from cl_haystack.opensearch.server.java import find_java
-from cl_haystack.opensearch.server.lock import DEFAULT_VERSION, load_lock
-from cl_haystack.opensearch.server.node import Node, Runtime, check_memory
+from cl_haystack.opensearch.server.data_folder import DataFolder
+from cl_haystack.opensearch.server.lock import DEFAULT_VERSION
+from cl_haystack.opensearch.server.memory import heap_size
+from cl_haystack.opensearch.server.node import Node
 from cl_haystack.opensearch.server.ports import ANY_PORT, require_free
+from cl_haystack.opensearch.server.runtime import Runtime, make_runtime
+from cl_haystack.opensearch.server.state import Instance
 from cl_haystack.progress import OnProgress, ignore
-
-MEMORY_OF_ONE = "1g"
-MEMORY_OF_MANY = "384m"
-
-
-def default_memory(nodes: int) -> str:
-    """Return the Java heap of a node that nobody has said anything about."""
-    return MEMORY_OF_ONE if nodes == 1 else MEMORY_OF_MANY
-
-
-def make_runtime(version: str, *, java_home: Path | None, on_progress: OnProgress) -> Runtime:
-    """Bring together all that a node of a version needs: its jars and a Java."""
-    lock = load_lock(version)
-    java = find_java(lock.java_minimum, home=java_home)
-    return Runtime(lock=lock, class_path=install(lock, on_progress=on_progress), java=java)
 
 
 class LocalOpenSearch:
@@ -64,7 +52,7 @@ class LocalOpenSearch:
         self.version = version
         self._number = nodes
         self._port = port
-        self._memory = check_memory(memory or default_memory(nodes))
+        self._memory = heap_size(memory, nodes)
         self._data = None if data is None else Path(data).expanduser().absolute()
         self._java_home = None if java_home is None else Path(java_home)
         self._on_progress = on_progress
@@ -107,20 +95,43 @@ class LocalOpenSearch:
         runtime = make_runtime(self.version, java_home=self._java_home, on_progress=self._on_progress)
         self._home = Path(tempfile.mkdtemp(prefix="cl-haystack-opensearch-"))
         try:
-            first_port = ANY_PORT if self._port is None else str(self._port)
-            specs = plan_nodes(
-                home=self._home,
-                data=self._data or self._home,
-                http_ports=[first_port] + [ANY_PORT] * (self._number - 1),
-                memory=self._memory,
-                delete_orphan=True,
-            )
-            cluster = Cluster(specs, runtime)
-            cluster.start()
-            self._cluster = cluster
+            with self._claimed_data():
+                self._cluster = self._boot(runtime, self._home)
         except BaseException:  # Ctrl-C too: nothing may be left behind
             self.stop()
             raise
+
+    def wait_until_ready(self) -> None:
+        """Wait until every node listens and the cluster has them all, after a node was started again.
+
+        :raises LocalServerError: a node has ended, or the time is over.
+        """
+        if self._cluster is not None:
+            self._cluster.wait_until_ready()
+
+    def _boot(self, runtime: Runtime, home: Path) -> Cluster:
+        first_port = ANY_PORT if self._port is None else str(self._port)
+        specs = plan_nodes(
+            home=home,
+            data=self._data or home,
+            http_ports=[first_port] + [ANY_PORT] * (self._number - 1),
+            memory=self._memory,
+            delete_orphan=True,
+        )
+        cluster = Cluster(specs, runtime)
+        cluster.start()
+        return cluster
+
+    def _claimed_data(self) -> AbstractContextManager[None]:
+        if self._data is None:
+            return nullcontext()
+        running = Instance.at(self._data).running()
+        if running is not None:
+            raise LocalServerError(
+                f"the data in {self._data} are in use by the server at {running.url}; use that, or stop it "
+                f"first with `cl-haystack opensearch stop --data {self._data}`"
+            )
+        return DataFolder(self._data).claimed(self.version, self._number)
 
     def stop(self) -> None:
         """End the server and remove its temporary folder; does nothing when it does not run."""

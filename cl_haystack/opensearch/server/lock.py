@@ -40,10 +40,6 @@ class Jar(Locked):
     sha256: Sha256
     size: Size
 
-    def matches(self, content: bytes) -> bool:
-        """Tell whether these are the bytes that were locked."""
-        return len(content) == self.size and hashlib.sha256(content).hexdigest() == self.sha256
-
     def is_at(self, path: Path) -> bool:
         """Tell whether the file at ``path`` is this jar, whole and unchanged."""
         if not path.is_file() or path.stat().st_size != self.size:
@@ -73,12 +69,17 @@ class Artifact(Locked):
         return group, artifact, packaging, version
 
     @property
+    def file_name(self) -> str:
+        """How repositories name the file."""
+        _, name, packaging, version = self.parts
+        return f"{name}-{version}.{packaging}"
+
+    @property
     def class_path(self) -> tuple[Jar, ...]:
         """The jars that this artifact puts on the class path: itself, or those of the zip."""
-        _, name, packaging, version = self.parts
-        if packaging == "zip":
+        if self.parts[2] == "zip":
             return self.jars
-        return (Jar(name=f"{name}-{version}.jar", sha256=self.sha256, size=self.size),)
+        return (Jar(name=self.file_name, sha256=self.sha256, size=self.size),)
 
 
 class Plugin(Locked):

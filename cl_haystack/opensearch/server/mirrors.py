@@ -1,7 +1,7 @@
 """Where the jars come from: the Maven repositories that this user has configured.
 
 In this order: ``[repositories]`` of jgo's own settings, a mirror of central in Maven's ``settings.xml``, else
-the default of jgo. Proxies and credentials are taken from where requests looks: ``HTTPS_PROXY`` and ``~/.netrc``.
+the default of jgo. Proxies and credentials come from where requests looks: ``HTTPS_PROXY`` and ``~/.netrc``.
 """
 
 import logging

@@ -9,14 +9,28 @@ from cl_haystack.errors import LocalServerError
 
 HOST = "127.0.0.1"
 DEFAULT_HTTP_PORT = 9200
-# Where the server looks for a free port when nobody asked for one: it binds the first it gets.
-HTTP_PORT_RANGE = range(DEFAULT_HTTP_PORT, DEFAULT_HTTP_PORT + 100)
+SEARCHED_PORTS = 100
+LAST_PORT = 65535
 ANY_PORT = "0"
 
 
-def as_setting(ports: range) -> str:
-    """Write a range as the server's settings do: ``9200-9299``."""
-    return f"{ports.start}-{ports.stop - 1}"
+def search_ports(nodes: int, *, first: int | None = None) -> list[str]:
+    """Return where each node of a server looks for its HTTP port, as the server's settings write it.
+
+    A node takes the first port of its range that it can bind, so two servers that start at the same moment do
+    not take the same one; the ranges begin at ports that are free now, so that the nodes get them in order.
+
+    :param nodes: how many nodes.
+    :param first: a port that the first node must have; default: from 9200 on.
+    :returns: one port or range per node.
+    """
+    settings = [] if first is None else [str(first)]
+    begin = DEFAULT_HTTP_PORT if first is None else first + 1
+    ports = range(begin, min(begin + SEARCHED_PORTS, LAST_PORT + 1))
+    free = [port for port in ports if is_free(port)]
+    others = nodes - len(settings)
+    ranges = [f"{port}-{ports[-1]}" for port in free[:others]]
+    return settings + ranges + [ANY_PORT] * (others - len(ranges))
 
 
 def free_port() -> int:
@@ -46,8 +60,8 @@ def require_free(port: int) -> None:
     :param port: asked for by the user.
     :raises LocalServerError: it is taken, reserved or no port at all.
     """
-    if not 1 <= port <= 65535:
-        raise LocalServerError(f"port {port} does not exist; expected a number from 1 to 65535")
+    if not 1 <= port <= LAST_PORT:
+        raise LocalServerError(f"port {port} does not exist; expected a number from 1 to {LAST_PORT}")
     if not is_free(port):
         raise LocalServerError(
             f"port {port} of {HOST} is in use by {holder(port)}; choose another with --port, leave "

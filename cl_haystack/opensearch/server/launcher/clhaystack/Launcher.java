@@ -9,6 +9,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.TimeUnit;
+import java.util.concurrent.atomic.AtomicReference;
 import org.opensearch.Version;
 import org.opensearch.common.settings.Settings;
 import org.opensearch.env.Environment;
@@ -38,9 +39,18 @@ public final class Launcher {
             run(arguments);
         } catch (Throwable problem) {
             problem.printStackTrace();
+            System.err.println("OpenSearch did not start: " + rootOf(problem)); // last, where a reader looks first
             System.err.flush();
             Runtime.getRuntime().halt(1); // no hook: the node never ran
         }
+    }
+
+    private static Throwable rootOf(Throwable problem) {
+        Throwable root = problem;
+        while (root.getCause() != null) {
+            root = root.getCause();
+        }
+        return root;
     }
 
     private static void run(String[] arguments) throws Exception {
@@ -48,7 +58,16 @@ public final class Launcher {
         Owner owner = new Owner(Long.parseLong(arguments[1]));
         boolean deleteOrphan = arguments[2].equals("delete");
         boolean asInfo = arguments[3].equals("info");
-        owner.watch();
+        AtomicReference<Node> running = new AtomicReference<>();
+        CountDownLatch closed = new CountDownLatch(1);
+        Runtime.getRuntime().addShutdownHook(new Thread(() -> {
+            close(running.get());
+            if (deleteOrphan && owner.isGone()) {
+                Folders.delete(home);
+            }
+            closed.countDown();
+        }));
+        owner.watch(); // after the hook: the owner may be gone already
 
         Environment environment = InternalSettingsPreparer.prepareEnvironment(
                 Settings.EMPTY, Map.of("path.home", home.toString()), home.resolve("config"), () -> "node");
@@ -57,14 +76,7 @@ public final class Launcher {
             plugins.add(asInfo ? pluginInfo(plugin) : Class.forName(plugin.split("<")[0]));
         }
         Node node = new ClassPathNode(environment, plugins);
-        CountDownLatch closed = new CountDownLatch(1);
-        Runtime.getRuntime().addShutdownHook(new Thread(() -> {
-            close(node);
-            if (deleteOrphan && owner.isGone()) {
-                Folders.delete(home);
-            }
-            closed.countDown();
-        }));
+        running.set(node);
         node.start();
         announce(home, node.injector().getInstance(HttpServerTransport.class).boundAddress().publishAddress().getPort());
         closed.await();
@@ -84,6 +96,9 @@ public final class Launcher {
     }
 
     private static void close(Node node) {
+        if (node == null) {
+            return;
+        }
         try {
             node.close();
             node.awaitClose(CLOSE_SECONDS, TimeUnit.SECONDS);

@@ -12,6 +12,7 @@ import java.util.Optional;
 final class Owner {
     private static final String DETACH = "detach";
     private static final long POLL_MILLISECONDS = 500;
+    private static final long DETACH_MILLISECONDS = 2_000;
     private static final long EXIT_MILLISECONDS = 15_000;
 
     private final Optional<ProcessHandle> process;
@@ -49,16 +50,17 @@ final class Owner {
     }
 
     private void pollProcess() {
-        while (!detached) {
-            if (process.isEmpty() || !process.get().isAlive()) {
-                leave();
-                return;
-            }
-            try {
+        try {
+            while (!detached) {
+                if (process.isEmpty() || !process.get().isAlive()) {
+                    Thread.sleep(DETACH_MILLISECONDS); // its last word may be unread yet
+                    leave();
+                    return;
+                }
                 Thread.sleep(POLL_MILLISECONDS);
-            } catch (InterruptedException problem) {
-                return;
             }
+        } catch (InterruptedException problem) {
+            Thread.currentThread().interrupt();
         }
     }
 
