@@ -1,5 +1,6 @@
 """The proof of an export: the same real texts through torch and through the bundle."""
 
+import functools
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -22,9 +23,7 @@ def read_check_texts(file: Path | None) -> list[str]:
     :raises DataError: the file cannot be read or holds fewer than two texts.
     """
     if file is None:
-        by_length = sorted(read_stdlib_docstrings(), key=lambda docstring: len(docstring.body))
-        step = max(1, len(by_length) // _NUM_TEXTS)
-        return [docstring.body for docstring in by_length[::step]] + [by_length[-1].body]
+        return _stdlib_texts()
     try:
         texts = [line.strip() for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
     except (OSError, UnicodeDecodeError) as error:
@@ -32,6 +31,12 @@ def read_check_texts(file: Path | None) -> list[str]:
     if len(texts) < 2:
         raise DataError(f"holds {len(texts)} texts; the check needs at least two, one a line", path=file)
     return texts
+
+
+@functools.cache
+def _stdlib_texts() -> list[str]:
+    by_length = sorted((docstring.body for docstring in read_stdlib_docstrings()), key=len)
+    return [*by_length[:: max(1, len(by_length) // _NUM_TEXTS)], by_length[-1]]
 
 
 def measure_parity(reference: TextEncoder, exported: TextEncoder, texts: Sequence[str]) -> Parity:

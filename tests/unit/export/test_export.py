@@ -1,0 +1,122 @@
+"""Export: the same vectors as torch, the same bytes twice, one space a checkpoint, and no half bundle."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cl_haystack.bundle import ModelBundle
+from cl_haystack.bundle.manifest import Parity
+from cl_haystack.encoder import Encoder
+from cl_haystack.errors import BundleError, CheckpointError, DataError, ExportError
+from cl_haystack.export import export as export_module
+from cl_haystack.export import export_bundle
+from cl_haystack.export.parity import measure_parity
+from cl_haystack.training import SentenceEncoder
+from tests.tiny_model import make_tiny_checkpoint
+
+TEXTS = ["the cat sat on the mat", "dog", "red house " * 30, "", "query passage"]
+
+
+@pytest.mark.parametrize("pooling", ["mean", "cls", "lasttoken"])
+@pytest.mark.parametrize("normalize", [True, False])
+def test_bundle_gives_the_vectors_of_torch(tmp_path: Path, pooling: str, normalize: bool) -> None:
+    checkpoint = make_tiny_checkpoint(
+        tmp_path, pooling=pooling, normalize=normalize, query_prefix="query: ", document_prefix="passage: "
+    )
+    bundle = export_bundle(checkpoint, tmp_path / "bundle")
+    torch_encoder, encoder = SentenceEncoder.load(checkpoint), Encoder.load(bundle)
+    np.testing.assert_allclose(
+        encoder.encode_queries(TEXTS), torch_encoder.encode_queries(TEXTS), atol=2e-6, rtol=1e-5
+    )
+    np.testing.assert_allclose(
+        encoder.encode_documents(TEXTS), torch_encoder.encode_documents(TEXTS), atol=2e-6, rtol=1e-5
+    )
+    assert bundle.manifest.embedding.pooling == pooling
+    assert bundle.manifest.parity is not None
+    assert bundle.manifest.parity.cosine_min > 0.99999
+
+
+def test_same_checkpoint_same_bytes_another_checkpoint_another_space(tmp_path: Path) -> None:
+    checkpoint = make_tiny_checkpoint(tmp_path / "one")
+    first = export_bundle(checkpoint, tmp_path / "first")
+    second = export_bundle(checkpoint, tmp_path / "second")
+    shorter = export_bundle(checkpoint, tmp_path / "shorter", max_length=8)
+    other = export_bundle(make_tiny_checkpoint(tmp_path / "two", pooling="cls"), tmp_path / "other")
+    assert first.manifest.files == second.manifest.files
+    assert first.fingerprint == second.fingerprint
+    assert shorter.space_id == first.space_id
+    assert shorter.fingerprint != first.fingerprint
+    assert other.space_id != first.space_id
+
+
+def test_graph_that_differs_from_torch_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        export_module,
+        "measure_parity",
+        lambda *_: Parity(cosine_min=0.98, cosine_mean=0.99, top10_overlap=0.9, texts=5),
+    )
+    with pytest.raises(ExportError, match=r"0\.980000"):
+        export_bundle(make_tiny_checkpoint(tmp_path), tmp_path / "bundle")
+    assert not (tmp_path / "bundle").exists()
+
+
+def test_parity_notices_a_wrong_model(tmp_path: Path) -> None:
+    one = SentenceEncoder.load(make_tiny_checkpoint(tmp_path / "one"))
+    other = SentenceEncoder.load(make_tiny_checkpoint(tmp_path / "two", pooling="cls"))
+    texts = [f"the {word} sat" for word in ("cat", "dog", "mat", "house", "red", "blue")]
+    assert measure_parity(one, one, texts).cosine_min == pytest.approx(1)
+    assert measure_parity(one, one, texts).top10_overlap == 1
+    assert measure_parity(one, other, texts).cosine_min < 0.9999
+
+
+def test_interrupted_export_keeps_the_old_bundle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    checkpoint = make_tiny_checkpoint(tmp_path)
+    before = export_bundle(checkpoint, tmp_path / "bundle").fingerprint
+    listing = sorted(path.name for path in tmp_path.iterdir())
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(export_module, "measure_parity", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        export_bundle(make_tiny_checkpoint(tmp_path / "other", pooling="cls"), tmp_path / "bundle")
+    assert ModelBundle.load(tmp_path / "bundle").fingerprint == before
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([*listing, "other"])
+
+
+def test_folder_of_something_else_is_never_replaced(tmp_path: Path) -> None:
+    precious = tmp_path / "photos"
+    precious.mkdir()
+    (precious / "cat.jpg").write_bytes(b"meow")
+    with pytest.raises(BundleError, match="not a bundle"):
+        export_bundle(make_tiny_checkpoint(tmp_path), precious)
+    assert (precious / "cat.jpg").read_bytes() == b"meow"
+
+
+def test_checkpoint_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="no such checkpoint"):
+        export_bundle(tmp_path / "nowhere", tmp_path / "bundle")
+
+
+@pytest.mark.parametrize("content", ["", "one line\n"])
+def test_too_few_check_texts(tmp_path: Path, content: str) -> None:
+    (tmp_path / "texts").write_text(content)
+    with pytest.raises(DataError, match="at least two"):
+        export_bundle(make_tiny_checkpoint(tmp_path), tmp_path / "b", check_texts=tmp_path / "texts")
+
+
+@pytest.mark.slow
+def test_real_bundle_equals_sentence_transformers(base_model: Path, base_bundle: Path) -> None:
+    """1,000 real texts of the standard library, and long ones made of them, at cosine ≥ 0.99999."""
+    from sentence_transformers import SentenceTransformer
+
+    from cl_haystack.data.stdlib_docs import read_stdlib_docstrings
+
+    texts = [docstring.body for docstring in read_stdlib_docstrings()[:980]]
+    texts += [" ".join(texts[start : start + 40]) for start in range(0, 800, 40)]
+    theirs = SentenceTransformer(str(base_model), device="cpu")
+    assert len(texts) == 1000
+    assert max(len(ids) for ids in theirs.tokenizer(texts)["input_ids"]) > theirs.max_seq_length == 256
+    cosines = (Encoder.load(base_bundle).encode_documents(texts) * theirs.encode(texts)).sum(axis=1)
+    assert cosines.min() >= 0.99999
