@@ -11,7 +11,7 @@ def follow(path: Path) -> Iterator[str | None]:
     """Yield each line that is added to a log from now on, and None whenever there is nothing new.
 
     :param path: the log; it need not exist yet, and may be replaced by a new one.
-    :returns: lines without their ends, for ever.
+    :yields: a line without its end, or None; for ever.
     """
     position = path.stat().st_size if path.is_file() else 0
     identity = path.stat().st_ino if path.is_file() else None

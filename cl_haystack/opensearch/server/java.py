@@ -14,6 +14,7 @@ from cl_haystack.errors import LocalServerError
 logger = logging.getLogger(__name__)
 
 VERSION_TIMEOUT_S = 20
+VECTOR_MINIMUM = 21
 USUAL_FOLDERS = (
     "/usr/lib/jvm/*",
     "/usr/lib64/jvm/*",
@@ -56,10 +57,10 @@ class Java:
 
     @property
     def has_vector_module(self) -> bool:
-        """Whether the incubating vector module, which Lucene uses for faster distances, is there."""
-        return (self.home / "jmods" / "jdk.incubator.vector.jmod").is_file() or (
-            "jdk.incubator.vector" in release_file(self.home).get("MODULES", "").split()
-        )
+        """Whether the incubating vector module, which Lucene uses from Java 21 on, is there."""
+        modules = release_file(self.home).get("MODULES", "").split()
+        packed = self.home / "jmods" / "jdk.incubator.vector.jmod"
+        return self.major >= VECTOR_MINIMUM and ("jdk.incubator.vector" in modules or packed.is_file())
 
 
 def executable(home: Path, name: str) -> Path:
