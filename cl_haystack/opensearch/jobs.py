@@ -11,14 +11,13 @@ import time
 from collections.abc import Iterable, Iterator, Sequence, Sized
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from haystack import Document
 from haystack.document_stores.types import DuplicatePolicy
 from numpy.typing import NDArray
 
-from cl_haystack.encoder.protocol import TextEncoder
 from cl_haystack.errors import ConfigurationError, IndexingError, RejectedDocumentsError
 from cl_haystack.opensearch.background import BackgroundSender
 from cl_haystack.opensearch.bulk import (
@@ -41,6 +40,9 @@ from cl_haystack.opensearch.index import OpenSearchIndex
 from cl_haystack.opensearch.report import DeadLetters, IndexingReport, Ledger
 from cl_haystack.progress import OnProgress, Progress, ignore
 
+if TYPE_CHECKING:  # so that an index can be used without loading onnxruntime
+    from cl_haystack.encoder.protocol import TextEncoder
+
 DEFAULT_WINDOW_SIZE = 1_000
 _MAX_WINDOW_CHARS = 20_000_000
 
@@ -48,7 +50,7 @@ _MAX_WINDOW_CHARS = 20_000_000
 def index_documents(
     documents: Iterable[Document],
     index: OpenSearchIndex,
-    encoder: TextEncoder,
+    encoder: "TextEncoder",
     *,
     policy: DuplicatePolicy = DuplicatePolicy.OVERWRITE,
     meta_fields_to_embed: Sequence[str] = (),
@@ -156,7 +158,7 @@ class _Parcel:
 @dataclass(slots=True)
 class _Job:
     index: OpenSearchIndex
-    encoder: TextEncoder
+    encoder: "TextEncoder"
     policy: DuplicatePolicy
     meta_fields: tuple[str, ...]
     separator: str
