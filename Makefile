@@ -22,10 +22,10 @@ test-quick: $(VENV)/.installed-dev  ## the tests that need neither a server nor 
 	$(BIN)/python -m pytest -m "not slow and not integration"
 
 # Layers and types are checked on the installed package: in the repository export/ lies outside cl_haystack/.
-lint: $(VENV)/.installed-dev  ## style, docstrings, spelling, layers, types
+lint: $(VENV)/.installed-dev $(VENV)/pydoclint/.installed  ## style, docstrings, spelling, layers, types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/pydoclint --quiet cl_haystack export haystack_integrations
+	$(VENV)/pydoclint/bin/pydoclint --quiet cl_haystack export haystack_integrations
 	$(BIN)/typos
 	rm -rf $(INSTALLED)
 	$(PIP) install --quiet --no-deps --target $(INSTALLED) .
@@ -59,4 +59,10 @@ $(VENV)/.installed: pyproject.toml constraints.txt | $(VENV)/bin/python
 
 $(VENV)/.installed-dev: $(VENV)/.installed
 	$(PIP) install --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+# Alone in an environment: its fork of docstring_parser and the original overwrite each other.
+$(VENV)/pydoclint/.installed: $(VENV)/.installed-dev
+	$(BIN)/python -m venv $(VENV)/pydoclint
+	$(VENV)/pydoclint/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt pydoclint
 	@touch $@
