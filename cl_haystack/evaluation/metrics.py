@@ -27,6 +27,7 @@ from cl_haystack.errors import ConfigurationError, DataError, quote
 Metrics = dict[str, float]
 
 METRICS = ("ndcg", "recall", "mrr", "map", "precision", "success")
+_PROSE_NAMES = {"ndcg": "nDCG", "recall": "Recall", "mrr": "MRR", "map": "MAP"}
 _MAX_GRADE = 1_000_000
 _TREC_NAMES = {
     "ndcg": "ndcg_cut",
@@ -100,6 +101,16 @@ def mean_metrics(metrics_by_query: Mapping[str, Mapping[str, float]]) -> Metrics
     """
     rows = list(metrics_by_query.values())
     return {name: math.fsum(row[name] for row in rows) / len(rows) for name in rows[0]}
+
+
+def metric_name(metric: str) -> str:
+    """Return a metric's name for people: ``ndcg@10`` is nDCG@10.
+
+    :param metric: a key of the metrics.
+    :returns: its name in prose.
+    """
+    name, at, k = metric.partition("@")
+    return _PROSE_NAMES.get(name, name.capitalize()) + at + k
 
 
 def _metrics(values: Mapping[str, float], ks: Sequence[int]) -> Metrics:

@@ -113,7 +113,7 @@ def gain_chart(differences: Sequence[float]) -> str:
         axes.set_ylim(-reach, reach)
         axes.set_xlabel("queries, from the largest gain to the largest loss")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axes.yaxis.set_major_formatter(lambda value, _position: f"{value:+.1f}" if value else "0")
+        axes.yaxis.set_major_formatter(lambda value, _position: _signed(value))
         _calm(axes, grid="y")
         return _svg(figure, salt="gains")
 
@@ -136,6 +136,10 @@ def _calm(axes: "Axes", *, grid: Literal["x", "y"]) -> None:
     axes.grid(axis=grid, color=_LINE, linewidth=0.6)
     axes.set_axisbelow(True)
     axes.tick_params(length=0)
+
+
+def _signed(value: float) -> str:
+    return f"{value:+.1f}".replace("-", "\N{MINUS SIGN}") if value else "0"
 
 
 def _wrap(name: str) -> str:

@@ -12,11 +12,10 @@ import jinja2
 from markupsafe import Markup
 
 from cl_haystack.data import write_beside
+from cl_haystack.evaluation.metrics import metric_name
 from cl_haystack.evaluation.plots import bar_chart, gain_chart, require_matplotlib
 from cl_haystack.evaluation.retrieval import Latency
 from cl_haystack.evaluation.significance import Comparison, Interval, Verdict
-
-_NAMES = {"ndcg": "nDCG", "recall": "Recall", "mrr": "MRR", "map": "MAP"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -191,16 +190,6 @@ def render_report(report: Report) -> str:
         gains=Markup(gain_chart(report.gains.differences)) if report.gains else None,  # noqa: S704  (ours)
         total_seconds=sum(step.seconds for step in report.steps),
     )
-
-
-def metric_name(metric: str) -> str:
-    """Return a metric's name for people: ``ndcg@10`` is nDCG@10.
-
-    :param metric: a key of the metrics.
-    :returns: its name in prose.
-    """
-    name, at, k = metric.partition("@")
-    return _NAMES.get(name, name.capitalize()) + at + k
 
 
 def points(value: float) -> str:

@@ -64,6 +64,17 @@ class Comparison:
         return "worse" if self.difference.high < 0 else "not distinguishable"
 
 
+def require_scipy() -> None:
+    """Raise now what an interval would raise later.
+
+    :raises MissingExtraError: scipy is not installed.
+    """
+    try:
+        import scipy  # noqa: F401
+    except ImportError:
+        raise MissingExtraError("scipy", "report") from None
+
+
 def paired_bootstrap(
     values: Sequence[float],
     baseline: Sequence[float] | None = None,
@@ -86,10 +97,9 @@ def paired_bootstrap(
     :raises ConfigurationError: the confidence is not between 0 and 1.
     :raises MissingExtraError: scipy is not installed.
     """
-    try:
-        from scipy import stats
-    except ImportError:
-        raise MissingExtraError("scipy", "report") from None
+    require_scipy()
+    from scipy import stats
+
     sample = _differences(values, baseline)  # (queries,)
     if not 0 < confidence < 1:
         raise ConfigurationError(

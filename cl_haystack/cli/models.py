@@ -1,0 +1,36 @@
+"""A model on the command line: a bundle or a checkpoint, told apart by what lies in its folder."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from cl_haystack.encoder import TextEncoder
+
+_BUNDLE_MARK = "manifest.json"
+_CHECKPOINT_MARKS = ("modules.json", "config.json")
+
+
+def open_model(model: str) -> "tuple[TextEncoder, str]":
+    """Open a bundle or a checkpoint.
+
+    :param model: a folder, or a name that training knows a checkpoint by.
+    :returns: its encoder, and its name for people.
+    :raises BundleError: the folder is a bundle that cannot be used.
+    :raises CheckpointError: there is no such model, or the folder holds none.
+    :raises MissingExtraError: it is a checkpoint, and torch is not installed.
+    """
+    from cl_haystack.encoder import Encoder
+    from cl_haystack.errors import CheckpointError, MissingExtraError
+
+    path = Path(model)
+    if (path / _BUNDLE_MARK).is_file():
+        encoder = Encoder.load(path)
+        return encoder, encoder.bundle.label
+    if path.exists() and not any((path / mark).is_file() for mark in _CHECKPOINT_MARKS):
+        expected = f"expected {_BUNDLE_MARK} (a bundle) or {_CHECKPOINT_MARKS[0]} (a checkpoint) in it"
+        raise CheckpointError(path, f"is no model: {expected}; check the path")
+    try:
+        from cl_haystack.training.model import SentenceEncoder
+    except ImportError as error:
+        raise MissingExtraError(error.name or "torch", "train") from None
+    return SentenceEncoder.load(model), path.name or model

@@ -1,0 +1,119 @@
+"""Questions worth looking at, with what each system found for them.
+
+They are chosen by rule from what was measured, never by hand: the largest losses stand beside the largest
+gains.
+"""
+
+from collections.abc import Mapping, Sequence
+
+from cl_haystack.data import CorpusDocument, RetrievalTask
+from cl_haystack.evaluation.metrics import metric_name
+from cl_haystack.evaluation.report import Example, RankedDocument, ResultList
+from cl_haystack.evaluation.retrieval import RetrievalResult
+from cl_haystack.evaluation.rows import PRIMARY_METRIC
+
+_EXCERPT_CHARS = 220
+_TITLE_CHARS = 90
+
+
+def largest_changes(
+    result: RetrievalResult, baseline: RetrievalResult, *, metric: str = PRIMARY_METRIC, num_each: int = 3
+) -> dict[str, str]:
+    """Choose the queries that lost most, then those that gained most.
+
+    :param result: the one system.
+    :param baseline: the other, evaluated on the same queries.
+    :param metric: by what.
+    :param num_each: how many losses, and how many gains, at most.
+    :returns: a note such as ``loss: nDCG@10 1.00 → 0.00`` by query id; ties by id.
+    """
+
+    def values(query: str) -> tuple[float, float]:
+        return baseline.per_query[query][metric], result.per_query[query][metric]
+
+    by_gain = sorted(result.per_query, key=lambda query: (values(query)[1] - values(query)[0], query))
+    losses = [query for query in by_gain[:num_each] if values(query)[1] < values(query)[0]]
+    gains = [query for query in reversed(by_gain[-num_each:]) if values(query)[1] > values(query)[0]]
+    chosen = [("loss", query) for query in losses] + [("gain", query) for query in gains]
+    return {query: f"{kind}: {_change(metric, *values(query))}" for kind, query in chosen}
+
+
+def hardest(result: RetrievalResult, *, metric: str = PRIMARY_METRIC, num: int = 5) -> dict[str, str]:
+    """Choose the queries on which a system does worst.
+
+    :param result: its evaluation.
+    :param metric: by what.
+    :param num: how many, at most.
+    :returns: a note such as ``nDCG@10 0.00`` by query id; ties by id.
+    """
+    by_value = sorted(result.per_query, key=lambda query: (result.per_query[query][metric], query))
+    return {query: f"{metric_name(metric)} {result.per_query[query][metric]:.2f}" for query in by_value[:num]}
+
+
+def build_examples(
+    task: RetrievalTask, results: Sequence[RetrievalResult], notes: Mapping[str, str], *, depth: int = 3
+) -> list[Example]:
+    """Put the systems' first results for some queries side by side, with the documents' texts.
+
+    :param task: questions, judgements, and the corpus, which is passed over once.
+    :param results: the systems, before first.
+    :param notes: what to say of each query, by query id; their order is kept.
+    :param depth: results to show of each system.
+    :returns: one example a query.
+    """
+    shown = {
+        document
+        for result in results
+        for query in notes
+        for document in list(result.run.get(query, {}))[:depth]
+    }
+    documents = {document.id: document for document in task.corpus() if document.id in shown}
+    return [
+        Example(
+            question=task.queries[query],
+            note=note,
+            results=[_result_list(task, result, query, documents, depth) for result in results],
+        )
+        for query, note in notes.items()
+    ]
+
+
+def _result_list(
+    task: RetrievalTask,
+    result: RetrievalResult,
+    query: str,
+    documents: Mapping[str, CorpusDocument],
+    depth: int,
+) -> ResultList:
+    found = list(result.run.get(query, {}))
+    relevant = {document for document, grade in task.qrels[query].items() if grade > 0}
+    return ResultList(
+        label=result.label,
+        documents=[
+            _ranked_document(rank, document, documents.get(document), relevant=document in relevant)
+            for rank, document in enumerate(found[:depth], start=1)
+        ],
+        first_relevant_rank=next((rank for rank, d in enumerate(found, start=1) if d in relevant), None),
+    )
+
+
+def _ranked_document(
+    rank: int, document_id: str, document: CorpusDocument | None, *, relevant: bool
+) -> RankedDocument:
+    title = document.title if document else ""
+    text = document.text if document else "(not in the corpus)"
+    return RankedDocument(
+        rank=rank,
+        title=_cut(title, _TITLE_CHARS) or document_id,
+        excerpt=_cut(text, _EXCERPT_CHARS),
+        relevant=relevant,
+    )
+
+
+def _change(metric: str, before: float, after: float) -> str:
+    return f"{metric_name(metric)} {before:.2f} → {after:.2f}"
+
+
+def _cut(text: str, max_chars: int) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= max_chars else line[: max_chars - 1].rstrip() + "…"

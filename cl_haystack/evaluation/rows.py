@@ -1,0 +1,77 @@
+"""From results to what people read: rows of the tables, the gains by query, the conclusion in a sentence."""
+
+from collections.abc import Sequence
+
+from cl_haystack.evaluation.metrics import metric_name
+from cl_haystack.evaluation.report import ComparisonRow, Gains, SystemRow, points
+from cl_haystack.evaluation.retrieval import RetrievalResult
+from cl_haystack.evaluation.significance import compare, metric_values, paired_bootstrap
+
+PRIMARY_METRIC = "ndcg@10"
+
+
+def system_row(
+    result: RetrievalResult, metrics: Sequence[str], *, intervals: bool = True, highlight: bool = False
+) -> SystemRow:
+    """Make a system's row.
+
+    :param result: its evaluation.
+    :param metrics: which metrics to show.
+    :param intervals: compute bootstrap intervals; needs scipy and two queries.
+    :param highlight: this is the system that the report is about.
+    :returns: the row.
+    :raises MissingExtraError: intervals are wanted and scipy is not installed.
+    """
+    if intervals:
+        values = {name: paired_bootstrap(metric_values(result.per_query, name)) for name in metrics}
+        return SystemRow(label=result.label, metrics=values, latency=result.latency, highlight=highlight)
+    means = {name: result.metrics[name] for name in metrics}
+    return SystemRow(label=result.label, metrics=means, latency=result.latency, highlight=highlight)
+
+
+def comparison_row(
+    result: RetrievalResult, baseline: RetrievalResult, metric: str = PRIMARY_METRIC
+) -> ComparisonRow:
+    """Compare two systems on the same queries.
+
+    :param result: the one.
+    :param baseline: the other.
+    :param metric: by what.
+    :returns: the row.
+    :raises DataError: the two were not evaluated on the same queries, or on fewer than two.
+    :raises MissingExtraError: scipy is not installed.
+    """
+    comparison = compare(result.per_query, baseline.per_query, metric)
+    return ComparisonRow(system=result.label, baseline=baseline.label, comparison=comparison)
+
+
+def gains(result: RetrievalResult, baseline: RetrievalResult, metric: str = PRIMARY_METRIC) -> Gains:
+    """Collect the differences by query, for the plot.
+
+    :param result: the one system.
+    :param baseline: the other, evaluated on the same queries.
+    :param metric: by what.
+    :returns: one difference a query.
+    """
+    differences = [
+        values[metric] - baseline.per_query[query][metric] for query, values in result.per_query.items()
+    ]
+    return Gains(system=result.label, baseline=baseline.label, metric=metric, differences=differences)
+
+
+def conclude(row: ComparisonRow) -> str:
+    """Say in a sentence what a comparison found.
+
+    :param row: the comparison.
+    :returns: one sentence with the means, the difference and its interval.
+    """
+    comparison = row.comparison
+    low, high = points(comparison.difference.low), points(comparison.difference.high)
+    figures = (
+        f"{metric_name(comparison.metric)} {comparison.baseline_mean:.3f} → {comparison.mean:.3f}, "
+        f"{points(comparison.difference.mean)} points with a 95 % interval from {low} to {high}"
+    )
+    if comparison.verdict == "not distinguishable":
+        subject = f"{row.system} cannot be distinguished from {row.baseline}"
+        return f"{subject} on these {comparison.num_queries:,} queries: {figures}, which includes zero."
+    return f"{row.system} is {comparison.verdict} than {row.baseline}: {figures}."
