@@ -4,8 +4,9 @@ Public names are imported when first used (PEP 562), so ``import cl_haystack`` l
 onnxruntime nor Haystack.
 """
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from cl_haystack.lazy import lazy_names
 
 if TYPE_CHECKING:
     from cl_haystack.bundle import ModelBundle
@@ -54,12 +55,7 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module 'cl_haystack' has no attribute {name!r}")
-    value = getattr(importlib.import_module(_HOMES[name]), name)
-    globals()[name] = value
-    return value
+__getattr__ = lazy_names(__name__, _HOMES)
 
 
 def __dir__() -> list[str]:
