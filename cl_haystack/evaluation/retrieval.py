@@ -8,17 +8,20 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from cl_haystack.data import CorpusDocument, RetrievalTask, write_beside
-from cl_haystack.encoder.protocol import TextEncoder, Vectors
 from cl_haystack.errors import ConfigurationError, DataError, EncodingError
 from cl_haystack.evaluation.dense import exact_search
 from cl_haystack.evaluation.metrics import mean_metrics, per_query
 from cl_haystack.evaluation.runs import Run
 from cl_haystack.progress import OnProgress, Progress, ignore
+
+if TYPE_CHECKING:
+    from cl_haystack.encoder.protocol import TextEncoder, Vectors
 
 Search = Callable[[list[str], int], Sequence[Sequence[tuple[str, float]]]]
 """``search(queries, top_k)``: document ids and scores for each query, best first."""
@@ -85,7 +88,7 @@ class RetrievalResult(BaseModel):
 
 def evaluate_retrieval(
     task: RetrievalTask,
-    encoder: TextEncoder,
+    encoder: "TextEncoder",
     *,
     label: str = "dense",
     top_k: int = 100,
@@ -113,7 +116,7 @@ def evaluate_retrieval(
     )
     _check_finite(query_vectors)
 
-    def windows() -> Iterator[tuple[list[str], Vectors]]:
+    def windows() -> "Iterator[tuple[list[str], Vectors]]":
         done = num_queries
         for window in _windows(task.corpus()):
 
@@ -202,7 +205,7 @@ def _check_cut_offs(top_k: int, ks: Sequence[int]) -> None:
         )
 
 
-def _check_finite(vectors: Vectors) -> None:
+def _check_finite(vectors: "Vectors") -> None:
     broken = int((~np.isfinite(vectors).all(axis=1)).sum())
     if broken:
         raise EncodingError(
