@@ -34,6 +34,7 @@ _VARIABLES = {
 _WIDTH_IN = 9.0
 _NAME_CHARS = 26
 _NAME_LINES = 3
+_LINE_POINTS = 11
 _SETTINGS: Any = {
     "text.parse_math": False,  # a $ in a name is a dollar
     "svg.fonttype": "none",
@@ -69,8 +70,8 @@ def bar_chart(names: Sequence[str], values: Sequence[Interval], *, highlight: in
     :raises MissingExtraError: matplotlib is not installed.
     """
     wrapped = [_wrap(name) for name in names]
-    num_lines = sum(max(2, name.count("\n") + 1) for name in wrapped)
-    with _drawing(height_in=0.45 + 0.2 * num_lines) as figure:
+    row_lines = max([2, *(len(lines) for lines in wrapped)])
+    with _drawing(height_in=0.45 + 0.2 * row_lines * len(names)) as figure:
         axes = figure.subplots()
         rows = np.arange(len(names))
         means = [value.mean for value in values]
@@ -84,7 +85,9 @@ def bar_chart(names: Sequence[str], values: Sequence[Interval], *, highlight: in
             axes.text(
                 value.high + 0.02 * end, float(row), f"{value.mean:.3f}", va="center", fontweight="bold"
             )
-        axes.set_yticks(rows, wrapped)
+        axes.set_yticks(rows, [""] * len(names))
+        for place, lines in enumerate(wrapped):
+            _name_row(axes, place, lines)
         axes.set_xlim(0, 1.12 * end)
         axes.invert_yaxis()
         _calm(axes, grid="x")
@@ -142,9 +145,15 @@ def _signed(value: float) -> str:
     return f"{value:+.1f}".replace("-", "\N{MINUS SIGN}") if value else "0"
 
 
-def _wrap(name: str) -> str:
-    lines = textwrap.wrap(name, _NAME_CHARS, max_lines=_NAME_LINES, placeholder=" …")
-    return "\n".join(lines) or "unnamed"
+def _wrap(name: str) -> list[str]:
+    return textwrap.wrap(name, _NAME_CHARS, max_lines=_NAME_LINES, placeholder=" …") or ["unnamed"]
+
+
+def _name_row(axes: "Axes", row: int, lines: Sequence[str]) -> None:
+    """Write a name before its bar, line by line: each ends there in whatever font the page has."""
+    for number, line in enumerate(lines):
+        below = ((len(lines) - 1) / 2 - number) * _LINE_POINTS
+        axes.annotate(line, (0, row), (-5, below), textcoords="offset points", ha="right", va="center")
 
 
 def _svg(figure: "Figure", *, salt: str) -> str:

@@ -1,6 +1,7 @@
 import re
 import sys
 from html.parser import HTMLParser
+from itertools import pairwise
 
 import pytest
 
@@ -202,16 +203,18 @@ def test_labels_of_bars_do_not_overlap_however_long_they_are():
     names = ["a very long name of a system that says everything about it, twice over " * 2, "b", "", "x" * 80]
     svg = bar_chart(names, [Interval(0.5, 0.4, 0.6)] * 3 + [Interval(0, 0, 0)], highlight=0)
     height = float(re.search(r'viewBox="0 0 [\d.]+ ([\d.]+)"', svg)[1])
-    lines = [
-        (float(y), text) for y, text in re.findall(r'<(?:text|tspan)[^>]* y="([-\d.]+)"[^>]*>([^<]+)<', svg)
-    ]
-    assert len([text for _, text in lines if re.fullmatch(r"0\.\d{3}", text)]) == 4
+    found = re.findall(r'<(?:text|tspan)[^>]* y="([-\d.]+)"[^>]*>([^<]+)<', svg)
+    lines = [(float(y), text) for y, text in found]
     assert all(0 <= y <= height for y, _ in lines)
+    assert len([text for _, text in lines if re.fullmatch(r"0\.\d{3}", text)]) == 4
+    names_at = sorted(y for y, text in lines if re.search(r"[a-z]", text))
+    assert len(names_at) == 3 + 1 + 1 + 2  # words, a letter, nothing, one long word
+    assert min(below - above for above, below in pairwise(names_at)) >= 9  # the font's size
 
 
 @pytest.mark.parametrize(
     ("value", "expected"),
-    [(0.0551, "+5.5"), (-0.0551, "−5.5"), (0.0004, "0.0"), (-0.0004, "0.0"), (1, "+100.0")],
+    [(0.0551, "+5.5"), (-0.0551, "\N{MINUS SIGN}5.5"), (0.0004, "0.0"), (-0.0004, "0.0"), (1, "+100.0")],
 )
 def test_points(value, expected):
     assert points(value) == expected
