@@ -1,0 +1,162 @@
+"""``evaluate`` and ``pairs`` from the command line, with a real bundle of a tiny, senseless model."""
+
+import json
+import sys
+
+import pytest
+
+from cl_haystack.cli.main import main
+from cl_haystack.data import read_pairs
+from cl_haystack.evaluation import evaluate_retrieval
+from cl_haystack.export import export_bundle
+from tests.tiny_model import make_tiny_checkpoint
+
+ANIMALS = ["cat", "dog", "mat", "red", "blue", "house", "runs", "the", "sat", "on"]
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory):
+    return make_tiny_checkpoint(tmp_path_factory.mktemp("tiny"))
+
+
+@pytest.fixture(scope="module")
+def bundle(checkpoint, tmp_path_factory):
+    return export_bundle(checkpoint, tmp_path_factory.mktemp("bundle") / "bundle").path
+
+
+@pytest.fixture(scope="module")
+def task_directory(tmp_path_factory):
+    """Ten documents with titles; each question is a title, so that even a senseless model finds some."""
+    directory = tmp_path_factory.mktemp("task")
+    (directory / "qrels").mkdir()
+    documents = [
+        {"_id": f"d{i}", "title": f"the {word} {word}", "text": f"{word} on the {other}"}
+        for i, (word, other) in enumerate(zip(ANIMALS, reversed(ANIMALS), strict=True))
+    ]
+    queries = [{"_id": f"q{i}", "text": f"{word} {word} <b>"} for i, word in enumerate(ANIMALS)]
+    (directory / "corpus.jsonl").write_text("\n".join(map(json.dumps, documents)))
+    (directory / "queries.jsonl").write_text("\n".join(map(json.dumps, queries)))
+    qrels = "".join(f"q{i}\td{i}\t1\n" for i in range(len(ANIMALS)))
+    (directory / "qrels" / "test.tsv").write_text("query-id\tcorpus-id\tscore\n" + qrels)
+    return directory
+
+
+@pytest.fixture
+def run(monkeypatch, capsys):
+    """Run the command, expect success, return standard output."""
+
+    def run(*arguments, status=0):
+        monkeypatch.setattr(sys, "argv", ["cl-haystack", *map(str, arguments)])
+        with pytest.raises(SystemExit) as caught:
+            main()
+        captured = capsys.readouterr()
+        assert caught.value.code == status, captured.err
+        return captured.out if status == 0 else captured.err
+
+    return run
+
+
+def test_a_bundle_is_evaluated_exactly(run, bundle, task_directory):
+    from cl_haystack.data import read_beir
+    from cl_haystack.encoder import Encoder
+
+    found = json.loads(run("evaluate", bundle, task_directory, "--json"))
+    expected = evaluate_retrieval(read_beir(task_directory, "test"), Encoder.load(bundle))
+    assert found["metrics"] == expected.metrics
+    assert {"ndcg@10", "recall@100", "mrr@10"} <= set(found["metrics"])
+    assert 0 < found["metrics"]["mrr@10"] <= 1
+    assert found["metrics"]["recall@100"] == 1
+    assert (found["num_queries"], found["num_documents"], found["latency"]) == (10, 10, None)
+    interval = found["intervals"]["mrr@10"]
+    assert interval["low"] <= found["metrics"]["mrr@10"] <= interval["high"]
+    assert "comparison" not in found
+
+
+def test_a_checkpoint_gives_what_its_bundle_gives(run, checkpoint, bundle, task_directory):
+    found = json.loads(run("evaluate", checkpoint, task_directory, "--baseline", bundle, "--json"))
+    assert found["metrics"] == pytest.approx(found["baseline"]["metrics"])
+    assert found["comparison"]["verdict"] == "not distinguishable"
+    assert found["comparison"]["ties"] == found["comparison"]["num_queries"] == 10
+
+
+def test_the_table_and_the_report_say_the_same(run, bundle, task_directory, tmp_path):
+    report = tmp_path / "report.html"
+    shown = run("evaluate", bundle, task_directory, "--baseline", bundle, "--report", report)
+    exact = json.loads(run("evaluate", bundle, task_directory, "--json"))["metrics"]
+    page = report.read_text()
+    assert "10 queries, 10 documents" in shown
+    assert f"{exact['ndcg@10']:.4f}" in shown
+    assert f"{exact['ndcg@10']:.3f}" in page
+    assert "cannot be distinguished" in " ".join(shown.split())
+    assert "cannot be distinguished" in page
+    assert "evaluate" in page
+    assert "<svg" in page
+
+
+def test_a_report_without_a_baseline_shows_the_hardest_questions(run, bundle, task_directory, tmp_path):
+    run("evaluate", bundle, task_directory, "--report", tmp_path / "report.html")
+    page = (tmp_path / "report.html").read_text()
+    assert page.count("<article>") == 5
+    assert "&lt;b&gt;" in page
+    assert "<h2>Differences</h2>" not in page
+
+
+def test_a_task_of_one_query_has_no_interval(run, bundle, task_directory, tmp_path):
+    (task_directory / "qrels" / "one.tsv").write_text("query-id\tcorpus-id\tscore\nq0\td0\t1\n")
+    found = json.loads(run("evaluate", bundle, task_directory, "--split", "one", "--json"))
+    assert found["intervals"] == {}
+    run("evaluate", bundle, task_directory, "--split", "one", "--report", tmp_path / "report.html")
+
+
+def test_without_scipy_the_figures_come_without_intervals(run, bundle, task_directory, monkeypatch):
+    monkeypatch.setitem(sys.modules, "scipy", None)
+    found = json.loads(run("evaluate", bundle, task_directory, "--json"))
+    assert found["intervals"] == {}
+    assert found["metrics"]["recall@100"] == 1
+    message = run("evaluate", bundle, task_directory, "--baseline", bundle, status=1)
+    assert "cl-haystack[report]" in message
+
+
+def test_a_checkpoint_without_torch_names_the_extra(run, checkpoint, task_directory, monkeypatch):
+    for name in ("torch", "cl_haystack.training.model"):
+        monkeypatch.setitem(sys.modules, name, None)
+    assert "cl-haystack[train]" in run("evaluate", checkpoint, task_directory, status=1)
+
+
+def test_what_is_no_model_is_said(run, task_directory, tmp_path):
+    message = run("evaluate", tmp_path, task_directory, status=1)
+    assert message.startswith(f"error: {tmp_path}: is no model: expected manifest.json (a bundle)")
+    assert run("evaluate", tmp_path / "none", task_directory, status=1).startswith("error: ")
+
+
+def test_a_checkpoint_cannot_search_an_index(run, checkpoint, task_directory):
+    message = run("evaluate", checkpoint, task_directory, "--index", "x", status=1)
+    assert "export the checkpoint first" in message
+
+
+def test_a_mode_needs_an_index(run, bundle, task_directory):
+    assert "--index" in run("evaluate", bundle, task_directory, "--mode", "bm25", status=2)
+
+
+def test_pairs_from_a_corpus(run, task_directory, tmp_path):
+    out = tmp_path / "pairs.jsonl"
+    counts = json.loads(run("pairs", "from-corpus", task_directory / "corpus.jsonl", "-o", out, "--json"))
+    pairs = list(read_pairs(out))
+    assert counts["pairs"] == len(pairs) == 10
+    assert (pairs[0].anchor, pairs[0].positive) == ("the cat cat", "cat on the on")
+
+
+def test_pairs_from_judgements(run, task_directory, tmp_path, capsys):
+    out = tmp_path / "pairs.jsonl"
+    run("pairs", "from-qrels", task_directory, "--split", "test", "-o", out)
+    pairs = list(read_pairs(out))
+    assert (pairs[0].anchor, pairs[0].positive) == ("cat cat <b>", "the cat cat cat on the on")
+    assert len(pairs) == 10
+
+
+def test_no_pairs_at_all_is_an_error_that_says_why_and_writes_nothing(run, task_directory, tmp_path):
+    out = tmp_path / "pairs.jsonl"
+    source = task_directory / "queries.jsonl"
+    message = run("pairs", "from-corpus", source, "-o", out, status=1)
+    assert message == f"error: {source}: no pair could be made: 10 (no title); nothing was written\n"
+    assert not out.exists()
