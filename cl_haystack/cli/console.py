@@ -30,7 +30,7 @@ def progress_bar(title: str) -> Iterator[OnProgress]:
     """Draw the progress of the block; without a terminal, write a line now and then.
 
     :param title: what is going on, in a few words.
-    :returns: the callback to hand to the work.
+    :yields: the callback to hand to the work.
     """
     draw = _bar if err.is_terminal else _lines
     with draw(title) as on_progress:

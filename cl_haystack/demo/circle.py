@@ -288,7 +288,8 @@ class Demo:
                 write_pipeline(
                     files[role], bundle=bundle.path, url=url, index=INDICES[role], top_k=EXAMPLE_TOP_K
                 )
-            return ask_in_fresh_interpreter(files, [task.queries[q] for q in chosen.values()])
+            answers = ask_in_fresh_interpreter(files, [task.queries[q] for q in chosen.values()])
+            return {role: answers[role] for role in answers}
 
         answers = self._workspace.step(
             "pipelines",

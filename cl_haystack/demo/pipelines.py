@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from haystack import Pipeline
 from haystack.components.builders import PromptBuilder
 
 from cl_haystack.data import write_beside
+from cl_haystack.demo.live import Role
 from cl_haystack.errors import CLHaystackError
 from cl_haystack.opensearch import OpenSearchIndex
 from haystack_integrations.components.embedders.cl_haystack import CLTextEmbedder
@@ -67,8 +69,8 @@ def write_pipeline(path: Path, *, bundle: Path, url: str, index: str, top_k: int
 
 
 def ask_in_fresh_interpreter(
-    pipelines: dict[str, Path], questions: list[str]
-) -> dict[str, list[dict[str, Any]]]:
+    pipelines: Mapping[Role, Path], questions: list[str]
+) -> dict[Role, list[dict[str, Any]]]:
     """Run pipelines in a new Python process that imports Haystack alone.
 
     :param pipelines: YAML file by name.
@@ -87,5 +89,5 @@ def ask_in_fresh_interpreter(
     if finished.returncode != 0:
         last = (finished.stderr.strip().splitlines() or ["no message"])[-1]
         raise CLHaystackError(f"the pipeline failed in a fresh interpreter: {last}")
-    answers: dict[str, list[dict[str, Any]]] = json.loads(finished.stdout)
+    answers: dict[Role, list[dict[str, Any]]] = json.loads(finished.stdout)
     return answers

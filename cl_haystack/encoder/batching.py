@@ -12,7 +12,7 @@ def token_budget_batches(lengths: Sequence[int], token_budget: int) -> Iterator[
 
     :param lengths: tokens of each text.
     :param token_budget: most padded tokens of a batch; a longer text gets a batch of its own.
-    :returns: positions in ``lengths``, longest batch first, so that the largest allocation comes first.
+    :yields: positions in ``lengths``, longest batch first, so that the largest allocation comes first.
     """
     batch: list[int] = []
     longest = 0

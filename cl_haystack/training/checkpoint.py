@@ -152,7 +152,7 @@ def written_beside(target: Path) -> Iterator[Path]:
     """Give a fresh folder beside ``target`` that takes its place when the block ends well.
 
     :param target: folder to create or replace; what it held stays until the new one is complete.
-    :returns: the folder to write into.
+    :yields: the folder to write into.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     draft = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))

@@ -20,7 +20,7 @@ def no_duplicate_batches(
     :param texts: for each pair the texts of all its columns.
     :param batch_size: pairs of a full batch.
     :param seed: same seed, same batches, on every machine.
-    :returns: positions in ``texts``.
+    :yields: positions in ``texts``.
     """
     order = list(range(len(texts)))
     random.Random(seed).shuffle(order)  # noqa: S311 - sampling, not cryptography

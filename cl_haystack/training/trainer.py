@@ -183,7 +183,9 @@ class ContrastiveTrainer:
 
 
 def _cpu_computes_in_bf16() -> bool:
-    capabilities = getattr(torch.cpu, "get_capabilities", dict)()  # older torch does not tell: fp32 then
+    capabilities: dict[str, Any] = getattr(
+        torch.cpu, "get_capabilities", dict
+    )()  # older torch does not tell: fp32 then
     return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
 
 
