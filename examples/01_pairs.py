@@ -8,7 +8,7 @@ from pathlib import Path
 from cl_haystack.data.stdlib_docs import read_stdlib_docstrings
 from cl_haystack.demo.collection import HeadedText, write_collection
 
-MODULES = {"asyncio", "email", "heapq", "json", "logging", "threading", "urllib", "unittest"}
+MODULES = {"asyncio", "heapq", "json", "logging", "threading", "unittest"}
 
 texts = [
     HeadedText(id=docstring.name, group=docstring.module, heading=docstring.summary, text=docstring.body)

@@ -15,7 +15,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from cl_haystack.cli.console import err, out, print_json, progress_bar
-from cl_haystack.cli.models import open_model
+from cl_haystack.cli.models import describe_model, open_model
 from cl_haystack.cli.query import Mode
 
 if TYPE_CHECKING:
@@ -82,7 +82,9 @@ def evaluate(
         for r in results
     ]
     if report is not None:
-        _write_report(report, task, results, rows, comparison)
+        models = {"model": model} | ({"baseline": baseline} if baseline else {})
+        provenance = {name: describe_model(value) for name, value in models.items()}
+        _write_report(report, task, results, rows, comparison, provenance)
     if as_json:
         print_json(_as_json(result, rows[-1], other, comparison))
     else:
@@ -108,7 +110,7 @@ def _evaluate_on_index(
     from cl_haystack.evaluation.live import index_search
     from cl_haystack.opensearch import OpenSearchIndex
 
-    encoder, label = open_model(model)
+    encoder, _ = open_model(model)
     if not isinstance(encoder, Encoder):
         problem = "an index is bound to a bundle; export the checkpoint first: cl-haystack export"
         raise ConfigurationError(f"{model} is a checkpoint, but {problem}")
@@ -117,7 +119,7 @@ def _evaluate_on_index(
         found = target.count()
         if found != task.num_documents:
             err.print(f"warning: index {name} holds {found:,} documents, the corpus {task.num_documents:,}")
-        label = f"{mode}, index {name}, {label}"
+        label = f"{mode} in index {name}"
         with progress_bar(f"asking index {name}") as on_progress:
             search = index_search(target, encoder, mode.value)
             return evaluate_search(task, search, label=label, top_k=top_k, on_progress=on_progress)
@@ -182,6 +184,7 @@ def _write_report(
     results: "list[RetrievalResult]",
     rows: "list[SystemRow]",
     comparison: "ComparisonRow | None",
+    provenance: dict[str, str],
 ) -> None:
     from cl_haystack.evaluation.examples import build_examples, hardest, largest_changes
     from cl_haystack.evaluation.report import Report, Step, write_report
@@ -201,17 +204,16 @@ def _write_report(
             gains=gains(result, before[0]) if before else None,
             examples=build_examples(task, results, notes),
             steps=[Step(name=f"evaluate {r.label}", seconds=r.seconds) for r in results],
-            provenance=_provenance(task, results),
+            provenance=provenance | _circumstances(task),
         ),
     )
 
 
-def _provenance(task: "RetrievalTask", results: "list[RetrievalResult]") -> dict[str, str]:
+def _circumstances(task: "RetrievalTask") -> dict[str, str]:
     from cl_haystack import __version__
 
     return {
         "task": str(task.corpus_path.parent),
-        "systems": "; ".join(result.label for result in results),
         "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         "made with": f"cl-haystack {__version__}, Python {platform.python_version()}",
         "command": shlex.join(["cl-haystack", *sys.argv[1:]]),

@@ -10,6 +10,20 @@ _BUNDLE_MARK = "manifest.json"
 _CHECKPOINT_MARKS = ("modules.json", "config.json")
 
 
+def describe_model(model: str) -> str:
+    """Say which model was used, exactly, for whoever reads a report later.
+
+    :param model: what :func:`open_model` has opened.
+    :returns: the model as it was named, with space and fingerprint where it is a bundle.
+    """
+    from cl_haystack.bundle import ModelBundle
+
+    if not (Path(model) / _BUNDLE_MARK).is_file():
+        return model
+    bundle = ModelBundle.load(model, verify=False)
+    return f"{model} (space {bundle.space_id}, fingerprint {bundle.fingerprint})"
+
+
 def open_model(model: str) -> "tuple[TextEncoder, str]":
     """Open a bundle or a checkpoint.
 
@@ -25,7 +39,8 @@ def open_model(model: str) -> "tuple[TextEncoder, str]":
     path = Path(model)
     if (path / _BUNDLE_MARK).is_file():
         encoder = Encoder.load(path)
-        return encoder, encoder.bundle.label
+        bundle = encoder.bundle
+        return encoder, f"{bundle.name} (space {bundle.space_id[:8]}, {bundle.precision})"
     if path.exists() and not any((path / mark).is_file() for mark in _CHECKPOINT_MARKS):
         expected = f"expected {_BUNDLE_MARK} (a bundle) or {_CHECKPOINT_MARKS[0]} (a checkpoint) in it"
         raise CheckpointError(path, f"is no model: {expected}; check the path")

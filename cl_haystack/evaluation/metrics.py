@@ -19,10 +19,9 @@ A grade above 0 is relevant. What trec_eval does is what is published, down to i
 
 import math
 from collections.abc import Mapping, Sequence
+from types import ModuleType
 
-import pytrec_eval
-
-from cl_haystack.errors import ConfigurationError, DataError, quote
+from cl_haystack.errors import ConfigurationError, DataError, MissingExtraError, quote
 
 Metrics = dict[str, float]
 
@@ -36,6 +35,20 @@ _TREC_NAMES = {
     "precision": "P",
     "success": "success",
 }
+
+
+def require_pytrec_eval() -> ModuleType:
+    """Import pytrec_eval, which brings scipy: too much for an install that only serves.
+
+    :returns: the module.
+    :raises MissingExtraError: it is not installed.
+    """
+    try:
+        import pytrec_eval
+    except ImportError:
+        raise MissingExtraError("pytrec_eval", "report") from None
+    module: ModuleType = pytrec_eval
+    return module
 
 
 def evaluate_run(
@@ -82,7 +95,7 @@ def per_query(
         for query, grades in qrels.items()
         if grades
     }
-    evaluator = pytrec_eval.RelevanceEvaluator(grades_from_0, measures)
+    evaluator = require_pytrec_eval().RelevanceEvaluator(grades_from_0, measures)
     found = evaluator.evaluate(
         {
             query: {document: float(score) for document, score in run[query].items()}

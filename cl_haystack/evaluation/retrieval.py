@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from cl_haystack.data import CorpusDocument, RetrievalTask, write_beside
 from cl_haystack.errors import ConfigurationError, DataError, EncodingError
 from cl_haystack.evaluation.dense import exact_search
-from cl_haystack.evaluation.metrics import mean_metrics, per_query
+from cl_haystack.evaluation.metrics import mean_metrics, per_query, require_pytrec_eval
 from cl_haystack.evaluation.runs import Run
 from cl_haystack.progress import OnProgress, Progress, ignore
 
@@ -107,6 +107,7 @@ def evaluate_retrieval(
     :raises ConfigurationError: a cut-off is above ``top_k``.
     :raises EncodingError: a vector holds NaN or infinity.
     """
+    require_pytrec_eval()  # says what is missing before minutes of work, not after
     _check_cut_offs(top_k, ks)
     start = time.perf_counter()
     num_queries, total = len(task.queries), len(task.queries) + task.num_documents
@@ -152,6 +153,7 @@ def evaluate_search(
     :returns: the answers, the metrics and the latency of ``search``.
     :raises ConfigurationError: a cut-off is above ``top_k``.
     """
+    require_pytrec_eval()
     _check_cut_offs(top_k, ks)
     start = time.perf_counter()
     run: Run = {}

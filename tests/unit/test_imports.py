@@ -87,6 +87,7 @@ def test_public_names_are_a_decision() -> None:
         ("torch", "train", "import cl_haystack.training"),
         ("onnx", "export", "import cl_haystack.export"),
         ("onnxruntime", "cpu", "import cl_haystack.encoder.session"),
+        ("pytrec_eval", "report", "from cl_haystack.evaluation import *; evaluate_run({'q': {'d': 1}}, {})"),
     ],
 )
 def test_missing_extra_is_named(library: str, extra: str, code: str) -> None:

@@ -89,7 +89,7 @@ def test_the_table_and_the_report_say_the_same(run, bundle, task_directory, tmp_
     assert f"{exact['ndcg@10']:.3f}" in page
     assert "cannot be distinguished" in " ".join(shown.split())
     assert "cannot be distinguished" in page
-    assert "evaluate" in page
+    assert json.loads((bundle / "manifest.json").read_text())["fingerprint"] in page
     assert "<svg" in page
 
 
