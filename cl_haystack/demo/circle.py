@@ -14,7 +14,7 @@ from cl_haystack.bundle import ModelBundle
 from cl_haystack.bundle.fingerprint import file_entry, weights_digest
 from cl_haystack.data import RetrievalTask, read_beir, read_corpus, read_pairs, to_haystack_document
 from cl_haystack.demo.collection import read_headed_texts, write_collection
-from cl_haystack.demo.examples import build_examples, choose_questions
+from cl_haystack.demo.examples import choose_questions, pipeline_examples
 from cl_haystack.demo.live import BASE, INDICES, SYSTEMS, TOP_K, TUNED, Role, evaluate_systems, is_complete
 from cl_haystack.demo.pipelines import ask_in_fresh_interpreter, write_pipeline
 from cl_haystack.demo.workspace import Facts, FinishedStep, Watch, Workspace
@@ -30,7 +30,6 @@ from cl_haystack.training import ContrastiveTrainer, TrainingConfig
 from cl_haystack.training.checkpoint import describe_dataset, read_layout
 from cl_haystack.training.model import resolve_model
 
-EXAMPLE_TOP_K = 3
 # Two epochs at 128 tokens keep the demo inside ten minutes; half of the docstrings end before 60 tokens.
 CONFIG = TrainingConfig(num_epochs=2, batch_size=64, max_length=128)
 
@@ -285,10 +284,8 @@ class Demo:
 
         def action(_: OnProgress) -> Facts:
             for role, bundle in bundles.items():
-                write_pipeline(
-                    files[role], bundle=bundle.path, url=url, index=INDICES[role], top_k=EXAMPLE_TOP_K
-                )
-            answers = ask_in_fresh_interpreter(files, [task.queries[q] for q in chosen.values()])
+                write_pipeline(files[role], bundle=bundle.path, url=url, index=INDICES[role], top_k=TOP_K)
+            answers = ask_in_fresh_interpreter(files, [task.queries[query] for query in chosen])
             return {role: answers[role] for role in answers}
 
         answers = self._workspace.step(
@@ -298,7 +295,12 @@ class Demo:
             action=action,
             summary=lambda facts: f"{len(facts)} pipelines, {len(chosen)} questions each",
         )
-        return build_examples(task, chosen, {BASE: answers["base"], TUNED: answers["tuned"]}, results)
+        return pipeline_examples(
+            task,
+            chosen,
+            {"base": answers["base"], "tuned": answers["tuned"]},
+            {"base": results[BASE], "tuned": results[TUNED]},
+        )
 
     def _data_digests(self) -> dict[str, str]:
         files: Sequence[str] = ("corpus.jsonl", "queries.jsonl", "qrels/test.tsv")

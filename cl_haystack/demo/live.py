@@ -3,30 +3,28 @@
 ``base`` and ``tuned`` search by vectors alone, ``BM25`` by words, ``tuned hybrid`` by both in one request.
 """
 
-from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Literal
-
-from haystack import Document
 
 from cl_haystack.bundle import ModelBundle
 from cl_haystack.data import RetrievalTask, read_corpus
 from cl_haystack.encoder import Encoder
 from cl_haystack.errors import CLHaystackError
-from cl_haystack.evaluation.retrieval import RetrievalResult, Search, evaluate_search
+from cl_haystack.evaluation.live import Mode, index_search
+from cl_haystack.evaluation.retrieval import RetrievalResult, evaluate_search
 from cl_haystack.opensearch import OpenSearchIndex
 from cl_haystack.progress import OnProgress, Progress
 
 Role = Literal["base", "tuned"]
 
 INDICES: dict[Role, str] = {"base": "demo-base", "tuned": "demo-tuned"}
-BASE, TUNED, BM25, HYBRID = "base-dense", "tuned-dense", "bm25", "tuned-hybrid"
-SYSTEMS = {
-    BASE: "base",
-    TUNED: "tuned",
-    BM25: "BM25",
-    HYBRID: "tuned hybrid",
+BASE, TUNED, BM25, HYBRID = "base", "tuned", "BM25", "tuned hybrid"
+SYSTEMS: dict[str, tuple[Role, Mode]] = {
+    BASE: ("base", "dense"),
+    TUNED: ("tuned", "dense"),
+    BM25: ("tuned", "bm25"),
+    HYBRID: ("tuned", "hybrid"),
 }
 TOP_K = 10
 
@@ -45,24 +43,17 @@ def evaluate_systems(
     :param on_progress: told the questions answered so far, over all systems.
     :returns: results by system.
     """
-    base, tuned = (OpenSearchIndex(url, INDICES[role], bundles[role]) for role in ("base", "tuned"))
-    with closing(base), closing(tuned):
-        encode_base, encode_tuned = (Encoder.load(bundles[role]).encode_queries for role in ("base", "tuned"))
-        systems: dict[str, Callable[[str], list[Document]]] = {
-            BASE: lambda query: base.search(encode_base([query])[0], top_k=TOP_K),
-            TUNED: lambda query: tuned.search(encode_tuned([query])[0], top_k=TOP_K),
-            BM25: lambda query: tuned.bm25(query, top_k=TOP_K),
-            HYBRID: lambda query: tuned.hybrid_search(query, encode_tuned([query])[0], top_k=TOP_K),
-        }
-        results = {}
-        for number, (name, search) in enumerate(systems.items()):
+    encoders = {role: Encoder.load(bundle) for role, bundle in bundles.items()}
+    results = {}
+    for number, (name, (role, mode)) in enumerate(SYSTEMS.items()):
+        with closing(OpenSearchIndex(url, INDICES[role], bundles[role])) as index:
             results[name] = evaluate_search(
                 task,
-                _ids_and_scores(search),
-                label=SYSTEMS[name],
+                index_search(index, encoders[role], mode),
+                label=name,
                 top_k=TOP_K,
                 ks=(TOP_K,),
-                on_progress=_part(on_progress, number, len(systems), SYSTEMS[name]),
+                on_progress=_part(on_progress, number, len(SYSTEMS), name),
             )
     return results
 
@@ -76,13 +67,6 @@ def is_complete(index: OpenSearchIndex, corpus: Path) -> bool:
         return index.count() == sum(1 for _ in read_corpus(corpus))
     except CLHaystackError:
         return False
-
-
-def _ids_and_scores(search: Callable[[str], list[Document]]) -> Search:
-    def run(queries: list[str], _: int) -> list[list[tuple[str, float]]]:
-        return [[(found.id, found.score or 0.0) for found in search(query)] for query in queries]
-
-    return run
 
 
 def _part(on_progress: OnProgress, number: int, parts: int, name: str) -> OnProgress:

@@ -4,12 +4,10 @@ from typing import Any
 
 from cl_haystack.demo.circle import DemoResult
 from cl_haystack.demo.live import BASE, SYSTEMS, TUNED
-from cl_haystack.evaluation.report import ComparisonRow, Gains, Report, Step, SystemRow, points
-from cl_haystack.evaluation.retrieval import RetrievalResult
-from cl_haystack.evaluation.significance import Comparison, compare, metric_values, paired_bootstrap
+from cl_haystack.evaluation.report import Report, Step
+from cl_haystack.evaluation.rows import comparison_row, conclude, gains, system_row
 
-METRICS = ("ndcg@10", "recall@10", "mrr@10")
-PRIMARY = METRICS[0]
+_METRICS = ("ndcg@10", "recall@10", "mrr@10")
 
 
 def summarize(result: DemoResult) -> Report:
@@ -18,64 +16,26 @@ def summarize(result: DemoResult) -> Report:
     :param result: what the circle ended in.
     :returns: the report: table, comparisons with the base model, gains by question, examples, steps.
     """
-    base, tuned = result.results[BASE], result.results[TUNED]
-    comparisons = [
-        ComparisonRow(
-            system=SYSTEMS[name],
-            baseline=SYSTEMS[BASE],
-            comparison=compare(result.results[name].per_query, base.per_query, PRIMARY),
-        )
-        for name in SYSTEMS
-        if name != BASE
-    ]
-    main = next(row.comparison for row in comparisons if row.system == SYSTEMS[TUNED])
+    base, tuned, counts = result.results[BASE], result.results[TUNED], result.counts
+    comparisons = {
+        name: comparison_row(system, base) for name, system in result.results.items() if name != BASE
+    }
     return Report(
         title="Search before and after fine-tuning",
         summary=(
-            f"{result.counts['documents']:,} documents: {result.source}. {result.counts['pairs']:,} training "
-            f"pairs come from one part of them. {result.counts['questions']:,} questions of the other part, "
-            "none of whose documents was trained on, were asked of live OpenSearch indices that hold all."
+            f"{counts['documents']:,} documents: {result.source}. {counts['pairs']:,} training pairs come "
+            f"from one part of them. {counts['questions']:,} questions of the other part, none of whose "
+            "documents was trained on, were asked of live OpenSearch indices that hold all."
         ),
-        conclusion=conclusion(main),
-        verdict=main.verdict,
-        primary_metric=PRIMARY,
-        systems=[_row(name, result.results[name]) for name in SYSTEMS],
-        comparisons=comparisons,
-        gains=Gains(
-            system=SYSTEMS[TUNED],
-            baseline=SYSTEMS[BASE],
-            metric=PRIMARY,
-            differences=[tuned.per_query[q][PRIMARY] - base.per_query[q][PRIMARY] for q in base.per_query],
-        ),
+        conclusion=conclude(comparisons[TUNED]),
+        verdict=comparisons[TUNED].comparison.verdict,
+        systems=[system_row(result.results[name], _METRICS, highlight=name == TUNED) for name in SYSTEMS],
+        comparisons=list(comparisons.values()),
+        gains=gains(tuned, base),
         examples=result.examples,
         steps=[Step(name=step.title, seconds=step.seconds, reused=step.reused) for step in result.steps],
         provenance=_provenance(result),
     )
-
-
-def conclusion(comparison: Comparison) -> str:
-    """Say in one sentence whether the tuned model is better than the base model.
-
-    :param comparison: tuned against base.
-    :returns: the sentence, with the difference in points of nDCG@10 and its 95 % interval.
-    """
-    difference = comparison.difference
-    figures = (
-        f"nDCG@10 {comparison.baseline_mean:.3f} → {comparison.mean:.3f}, {points(difference.mean)} points "
-        f"[{points(difference.low)}, {points(difference.high)}]"
-    )
-    match comparison.verdict:
-        case "better":
-            return f"The tuned model is better than the base model: {figures}."
-        case "worse":
-            return f"The tuned model is worse than the base model: {figures}. Do not use it."
-        case _:
-            return f"The tuned model cannot be told from the base model: {figures}."
-
-
-def _row(name: str, result: RetrievalResult) -> SystemRow:
-    intervals = {metric: paired_bootstrap(metric_values(result.per_query, metric)) for metric in METRICS}
-    return SystemRow(label=SYSTEMS[name], metrics=intervals, latency=result.latency, highlight=name == TUNED)
 
 
 def _provenance(result: DemoResult) -> dict[str, str]:
