@@ -116,6 +116,9 @@ def gain_chart(differences: Sequence[float]) -> str:
         axes.set_ylim(-reach, reach)
         axes.set_xlabel("queries, from the largest gain to the largest loss")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.yaxis.set_major_locator(
+            MaxNLocator(nbins=5, steps=[1, 2, 5, 10])
+        )  # 0.25 would be printed as 0.2
         axes.yaxis.set_major_formatter(lambda value, _position: _signed(value))
         _calm(axes, grid="y")
         return _svg(figure, salt="gains")
@@ -142,7 +145,7 @@ def _calm(axes: "Axes", *, grid: Literal["x", "y"]) -> None:
 
 
 def _signed(value: float) -> str:
-    return f"{value:+.1f}".replace("-", "\N{MINUS SIGN}") if value else "0"
+    return f"{value:+.2g}".replace("-", "\N{MINUS SIGN}") if value else "0"
 
 
 def _wrap(name: str) -> list[str]:
