@@ -10,12 +10,12 @@ from rich.console import Console
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
-    TaskProgressColumn,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
 from rich.progress import Progress as RichProgress
+from rich.table import Column
 
 from cl_haystack.progress import OnProgress, Progress
 
@@ -47,17 +47,19 @@ def print_json(value: Any) -> None:
 
 @contextmanager
 def _bar(title: str) -> Iterator[OnProgress]:
+    # Title and note give way on a narrow terminal; the figures between them stay whole.
     columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
+        TextColumn("{task.description}", table_column=Column(ratio=3, no_wrap=True, overflow="ellipsis")),
+        BarColumn(bar_width=12),
         MofNCompleteColumn(),
-        TaskProgressColumn(),
         TimeElapsedColumn(),
         TextColumn("left"),
-        TimeRemainingColumn(),
-        TextColumn("[dim]{task.fields[note]}"),
+        TimeRemainingColumn(compact=True),
+        TextColumn(
+            "[dim]{task.fields[note]}", table_column=Column(ratio=2, no_wrap=True, overflow="ellipsis")
+        ),
     )
-    with RichProgress(*columns, console=err, transient=True) as bars:
+    with RichProgress(*columns, console=err, transient=True, expand=True) as bars:
         task = bars.add_task(title, total=None, note="")
 
         def on_progress(progress: Progress) -> None:
