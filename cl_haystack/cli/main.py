@@ -32,10 +32,7 @@ def main() -> None:
     """Run the command line; errors of ours become one line on standard error and exit status 1."""
     try:
         app()
-    except CLHaystackError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(1)
-    except OSError as error:  # a file that cannot be read or written, a full disk
+    except (CLHaystackError, OSError) as error:  # OSError: a file that cannot be read, a full disk
         print(f"error: {error}", file=sys.stderr)
         sys.exit(1)
     except KeyboardInterrupt:

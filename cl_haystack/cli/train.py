@@ -52,7 +52,7 @@ def train(
             out, "exists and is not a checkpoint; it would be replaced: choose another path"
         )
     records = list(read_pairs(pairs))
-    config = TrainingConfig(
+    config = TrainingConfig.checked(
         num_epochs=epochs, batch_size=batch_size, max_length=max_length, learning_rate=lr, seed=seed
     )
     trainer = ContrastiveTrainer(model, loss=InfoNCE(scale=scale), config=config, device=device)

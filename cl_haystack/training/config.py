@@ -1,6 +1,10 @@
 """What a training run is told: one frozen object, each field with its unit and the reason of its default."""
 
-from pydantic import BaseModel, ConfigDict, Field
+from typing import Any, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from cl_haystack.errors import ConfigurationError
 
 
 class TrainingConfig(BaseModel):
@@ -27,3 +31,18 @@ class TrainingConfig(BaseModel):
     weight_decay: float = Field(default=0.01, ge=0)
     max_gradient_norm: float = Field(default=1.0, gt=0)
     seed: int = 42
+
+    @classmethod
+    def checked(cls, **options: Any) -> Self:
+        """Make a configuration from what a person typed.
+
+        :param options: fields by name.
+        :returns: the configuration.
+        :raises ConfigurationError: a value is out of range; the first is named.
+        """
+        try:
+            return cls(**options)
+        except ValidationError as error:
+            first = error.errors()[0]
+            name = ".".join(map(str, first["loc"]))
+            raise ConfigurationError(f"{name} is {first['input']!r}: {first['msg']}") from None

@@ -17,7 +17,7 @@ from cl_haystack.bundle.manifest import Pooling
 from cl_haystack.encoder.batching import token_budget_batches
 from cl_haystack.encoder.protocol import Vectors
 from cl_haystack.encoder.tokenization import TextTokenizer, Tokenized
-from cl_haystack.errors import CheckpointError
+from cl_haystack.errors import CheckpointError, ConfigurationError
 from cl_haystack.progress import OnProgress, Progress, ignore
 from cl_haystack.training.checkpoint import CheckpointLayout, read_layout, write_layout, written_beside
 
@@ -79,6 +79,7 @@ class SentenceEncoder(nn.Module):
         :param device: a torch device.
         :returns: the model in evaluation mode.
         :raises CheckpointError: the checkpoint is missing, damaged or not supported.
+        :raises ConfigurationError: the model has no positions for that many tokens.
         """
         auto_tokenizer: Any = AutoTokenizer  # untyped in transformers
         layout = read_layout(resolve_model(str(path)))
@@ -91,6 +92,12 @@ class SentenceEncoder(nn.Module):
             tokenizer = auto_tokenizer.from_pretrained(layout.transformer, use_fast=True)
         except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
             raise CheckpointError(path, f"cannot be loaded ({error})") from error
+        positions = getattr(transformer.config, "max_position_embeddings", None)
+        if positions and layout.max_length and layout.max_length > positions:
+            raise ConfigurationError(
+                f"max_length is {layout.max_length} tokens, but {path} has positions for {positions}; "
+                "choose a smaller length"
+            )
         if not tokenizer.is_fast:
             raise CheckpointError(path, "has no fast tokenizer (tokenizer.json), which serving needs")
         return cls(transformer, tokenizer, layout).to(device).eval()

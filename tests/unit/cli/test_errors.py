@@ -95,6 +95,19 @@ def test_unknown_loss(error, tmp_path: Path) -> None:
     assert "known losses: infonce" in line
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [(["--lr", "0"], "learning_rate is 0.0"), (["--scale", "-1"], "scale"), (["--max-length", "65"], "64")],
+)
+def test_training_options_out_of_range(error, tmp_path: Path, options: list[str], message: str) -> None:
+    (tmp_path / "pairs.jsonl").write_text(
+        '{"anchor": "a", "positive": "b"}\n{"anchor": "c", "positive": "d"}\n'
+    )
+    model = make_tiny_checkpoint(tmp_path)
+    line = error("train", tmp_path / "pairs.jsonl", "--model", model, "-o", tmp_path / "out", *options)
+    assert message in line
+
+
 def test_output_that_is_something_else(error, tmp_path: Path) -> None:
     (tmp_path / "precious.txt").write_text("keep me")
     assert "not a checkpoint" in error("train", "pairs.jsonl", "--model", "m", "-o", tmp_path)
