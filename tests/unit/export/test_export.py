@@ -107,6 +107,7 @@ def test_too_few_check_texts(tmp_path: Path, content: str) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 def test_real_bundle_equals_sentence_transformers(base_model: Path, base_bundle: Path) -> None:
     """1,000 real texts of the standard library, and long ones made of them, at cosine ≥ 0.99999."""
     from sentence_transformers import SentenceTransformer
