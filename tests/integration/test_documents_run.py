@@ -12,6 +12,8 @@ import pytest
 
 from cl_haystack.data.stdlib_docs import read_stdlib_docstrings
 
+pytestmark = pytest.mark.timeout(600)  # a walk-through trains, exports and starts a server
+
 REPOSITORY = Path(__file__).parent.parent.parent
 BLOCKS = re.findall(
     r"^```(\w+)\n(.*?)^```$", (REPOSITORY / "README.md").read_text(), re.MULTILINE | re.DOTALL
