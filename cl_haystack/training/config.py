@@ -36,7 +36,7 @@ class TrainingConfig(BaseModel):
     def checked(cls, **options: Any) -> Self:
         """Make a configuration from what a person typed.
 
-        :param options: fields by name.
+        :param **options: fields by name.
         :returns: the configuration.
         :raises ConfigurationError: a value is out of range; the first is named.
         """
