@@ -1,6 +1,9 @@
-"""What the layers above need of a model: two methods, which bundles, torch checkpoints and fakes all have."""
+"""What the layers above need of a model and of a search, so that fakes of five lines can stand in for both.
 
-from collections.abc import Sequence
+Bundles and torch checkpoints have the two methods of an encoder; exact search and a live index answer alike.
+"""
+
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -9,6 +12,9 @@ from numpy.typing import NDArray
 from cl_haystack.progress import OnProgress, ignore
 
 Vectors = NDArray[np.float32]
+
+Search = Callable[[list[str], int], Sequence[Sequence[tuple[str, float]]]]
+"""``search(queries, top_k)``: document ids and scores for each query, best first."""
 
 
 class TextEncoder(Protocol):

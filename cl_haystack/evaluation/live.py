@@ -1,12 +1,9 @@
-"""Search functions over a live index, for :func:`evaluate_search`."""
+"""Search functions over a live index, for evaluation and for mining."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import Any, Literal, Protocol
 
-from cl_haystack.evaluation.retrieval import Search
-
-if TYPE_CHECKING:
-    from cl_haystack.encoder.protocol import TextEncoder
+from cl_haystack.encoder.protocol import Search, TextEncoder
 
 Mode = Literal["dense", "bm25", "hybrid"]
 
@@ -33,7 +30,7 @@ class SearchableIndex(Protocol):
         ...
 
 
-def index_search(index: SearchableIndex, encoder: "TextEncoder", mode: Mode) -> Search:
+def index_search(index: SearchableIndex, encoder: TextEncoder, mode: Mode) -> Search:
     """Return a function that encodes queries and searches an index for them.
 
     :param index: the index.

@@ -5,26 +5,20 @@ index, which is asked one question at a time so that its latency is what a user 
 """
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from cl_haystack.data import CorpusDocument, RetrievalTask, write_beside
+from cl_haystack.encoder.exact_search import exact_search
+from cl_haystack.encoder.protocol import Search, TextEncoder, Vectors
 from cl_haystack.errors import ConfigurationError, DataError, EncodingError
-from cl_haystack.evaluation.dense import exact_search
 from cl_haystack.evaluation.metrics import mean_metrics, per_query, require_pytrec_eval
 from cl_haystack.evaluation.runs import Run
 from cl_haystack.progress import OnProgress, Progress, ignore
-
-if TYPE_CHECKING:
-    from cl_haystack.encoder.protocol import TextEncoder, Vectors
-
-Search = Callable[[list[str], int], Sequence[Sequence[tuple[str, float]]]]
-"""``search(queries, top_k)``: document ids and scores for each query, best first."""
 
 _WINDOW_DOCUMENTS = 4096  # encoded at a time: enough to batch by length, little enough to hold
 
@@ -88,7 +82,7 @@ class RetrievalResult(BaseModel):
 
 def evaluate_retrieval(
     task: RetrievalTask,
-    encoder: "TextEncoder",
+    encoder: TextEncoder,
     *,
     label: str = "dense",
     top_k: int = 100,
@@ -117,7 +111,7 @@ def evaluate_retrieval(
     )
     _check_finite(query_vectors)
 
-    def windows() -> "Iterator[tuple[list[str], Vectors]]":
+    def windows() -> Iterator[tuple[list[str], Vectors]]:
         done = num_queries
         for window in _windows(task.corpus()):
 
@@ -207,7 +201,7 @@ def _check_cut_offs(top_k: int, ks: Sequence[int]) -> None:
         )
 
 
-def _check_finite(vectors: "Vectors") -> None:
+def _check_finite(vectors: Vectors) -> None:
     broken = int((~np.isfinite(vectors).all(axis=1)).sum())
     if broken:
         raise EncodingError(

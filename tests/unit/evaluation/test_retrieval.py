@@ -2,21 +2,17 @@ import time
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from cl_haystack.data import RetrievalTask
+from cl_haystack.encoder import exact_search
 from cl_haystack.errors import ConfigurationError, DataError, EncodingError
 from cl_haystack.evaluation import (
     RetrievalResult,
-    dense,
     evaluate_retrieval,
     evaluate_search,
     retrieval,
     write_run,
 )
-from cl_haystack.evaluation.dense import exact_search
-from tests.reference.metrics import rank_documents
 
 
 class LetterEncoder:
@@ -71,30 +67,12 @@ def test_an_encoder_is_evaluated_by_exact_search(task):
 def test_windows_and_progress(task, monkeypatch):
     whole = evaluate_retrieval(task, LetterEncoder(), top_k=3, ks=(3,))
     monkeypatch.setattr(retrieval, "_WINDOW_DOCUMENTS", 2)
-    monkeypatch.setattr(dense, "_QUERY_BLOCK", 2)
+    monkeypatch.setattr(exact_search, "_QUERY_BLOCK", 2)
     encoder, told = LetterEncoder(), []
     parts = evaluate_retrieval(task, encoder, top_k=3, ks=(3,), on_progress=told.append)
     assert encoder.calls == [("queries", 3), ("documents", 2), ("documents", 2), ("documents", 1)]
     assert [(step.done, step.total) for step in told] == [(3, 8), (5, 8), (7, 8), (8, 8)]
     assert (parts.run, parts.metrics) == (whole.run, whole.metrics)
-
-
-@settings(deadline=None)
-@given(st.data())
-def test_exact_search_equals_sorting_everything(data):
-    num_documents, num_queries = data.draw(st.integers(1, 40)), data.draw(st.integers(1, 5))
-    rng = np.random.default_rng(data.draw(st.integers(0, 1000)))
-    # Small whole numbers: many ties, and dot products without rounding.
-    vectors = rng.integers(-2, 3, size=(num_documents, 3)).astype(np.float32)
-    queries = rng.integers(-2, 3, size=(num_queries, 3)).astype(np.float32)
-    ids = [str(number) for number in rng.permutation(num_documents)]
-    size, top_k = data.draw(st.integers(1, 12)), data.draw(st.integers(1, 15))
-    windows = ((ids[i : i + size], vectors[i : i + size]) for i in range(0, num_documents, size))
-    found = exact_search([f"q{i}" for i in range(num_queries)], queries, windows, top_k=top_k)
-    for number, query in enumerate(queries):
-        scores = dict(zip(ids, (vectors @ query).tolist(), strict=True))
-        best = rank_documents(scores)[:top_k]
-        assert list(found[f"q{number}"].items()) == [(document, scores[document]) for document in best]
 
 
 def test_a_search_function_is_asked_one_query_at_a_time_and_timed(task):

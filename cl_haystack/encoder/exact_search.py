@@ -5,15 +5,11 @@ be larger than the memory. There is no index and no approximation: this is the f
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cl_haystack.evaluation.runs import Run
-
-if TYPE_CHECKING:
-    from cl_haystack.encoder.protocol import Vectors
+from cl_haystack.encoder.protocol import Vectors
 
 _QUERY_BLOCK = 1024  # with a window of 4,096 documents, 16 MB of scores at a time
 
@@ -23,11 +19,11 @@ Positions = NDArray[np.int64]
 
 def exact_search(
     query_ids: Sequence[str],
-    query_vectors: "Vectors",
-    windows: "Iterable[tuple[Sequence[str], Vectors]]",
+    query_vectors: Vectors,
+    windows: Iterable[tuple[Sequence[str], Vectors]],
     *,
     top_k: int,
-) -> Run:
+) -> dict[str, dict[str, float]]:
     """Find the ``top_k`` documents of each query by dot product; equal scores by id, the larger first.
 
     :param query_ids: one id a query.
