@@ -18,6 +18,7 @@ from cl_haystack.errors import DataError, MissingExtraError, quote
 
 Records = Iterator[tuple[int, dict[str, Any]]]
 
+_LISTS = {"negatives": "texts", "candidate_scores": "numbers"}  # fields that are JSON in a cell
 _MAX_CELL_CHARS = min(sys.maxsize, 2**31 - 1)  # csv refuses cells above 131,072 characters unless told
 
 
@@ -25,8 +26,8 @@ def read_pairs(path: str | Path) -> Iterator[Pair]:
     """Read training pairs, one at a time, in the order of the file.
 
     Fields: ``anchor``, ``positive``, optional ``negative`` or ``negatives``, ``score``, ``label``,
-    ``source``, ``weight``. CSV and TSV need a header; there an empty cell is an absent field, and
-    ``negatives`` is a JSON list. Texts are kept as they are.
+    ``source``, ``weight``, ``candidate_scores``. CSV and TSV need a header; there an empty cell is an absent
+    field, and ``negatives`` and ``candidate_scores`` are JSON lists. Texts are kept as they are.
 
     :param path: a file named ``.jsonl``, ``.ndjson``, ``.csv``, ``.tsv`` or ``.parquet``.
     :returns: the pairs; the file is opened when the first is asked for.
@@ -102,11 +103,11 @@ def _check_header(cells: list[str], path: Path, line: int) -> list[str]:
 def _table_record(cells: dict[str, str], path: Path, line: int) -> dict[str, Any]:
     required = ("anchor", "positive")
     record: dict[str, Any] = {name: cell for name, cell in cells.items() if cell or name in required}
-    if "negatives" in record:
+    for name in _LISTS.keys() & record.keys():
         try:
-            record["negatives"] = orjson.loads(record["negatives"])
+            record[name] = orjson.loads(record[name])
         except orjson.JSONDecodeError:
-            problem = f"field 'negatives' is {quote(record['negatives'])}; expected a JSON list of texts"
+            problem = f"field {name!r} is {quote(record[name])}; expected a JSON list of {_LISTS[name]}"
             raise DataError(problem, path=path, line=line) from None
     return record
 

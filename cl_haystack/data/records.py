@@ -4,7 +4,8 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any
 
 import pydantic
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationInfo, field_validator
+from pydantic_core import PydanticCustomError
 
 from cl_haystack.errors import quote
 
@@ -31,6 +32,25 @@ class Pair(BaseModel):
     """Where the pair comes from: a file, a method, a person."""
     weight: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1.0
     """How much the pair counts in training, relative to the others."""
+    candidate_scores: tuple[Annotated[float, Field(allow_inf_nan=False)], ...] | None = None
+    """A teacher's or miner's score of the positive, then of each negative; on any scale."""
+
+    @field_validator("candidate_scores")
+    @classmethod
+    def _one_score_a_candidate(
+        cls, scores: tuple[float, ...] | None, info: ValidationInfo
+    ) -> tuple[float, ...] | None:
+        if scores is None or "negatives" not in info.data:  # negatives that are broken have their own error
+            return scores
+        expected = 1 + len(info.data["negatives"])
+        if len(scores) != expected:
+            raise PydanticCustomError(
+                "candidate_scores_length",
+                "field 'candidate_scores' holds {found} numbers; expected {expected}, the positive's and one "
+                "for each of {negatives} negatives: correct it or remove the field",
+                {"found": len(scores), "expected": expected, "negatives": expected - 1},
+            )
+        return scores
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +79,7 @@ _EXPECTED = {
     "label": "0 or 1",
     "source": "a text",
     "weight": "a number greater than 0",
+    "candidate_scores": "a list of finite numbers, the positive's and then one for each negative",
 }
 
 
@@ -92,6 +113,8 @@ def _explain(error: pydantic.ValidationError) -> str:
     if first["type"] == "extra_forbidden":
         known = ", ".join(KNOWN_FIELDS)
         return f"unknown field {quote(name)}; known fields: {known}; rename or remove it"
+    if first["type"] == "candidate_scores_length":
+        return first["msg"]
     if first["type"] == "missing":
         return f"no field {name!r}; expected {_EXPECTED[name]}: add it or remove the record"
     value = first["input"]

@@ -31,9 +31,18 @@ def fault(tmp_path, content, name="pairs.jsonl"):
 
 def test_every_field_is_read(tmp_path):
     record = {"anchor": "a", "positive": "p", "negatives": ["n", "m"], "score": 0.5, "label": 1}
-    record |= {"source": "s", "weight": 2.5}
+    record |= {"source": "s", "weight": 2.5, "candidate_scores": [11.5, -3, 0.25]}
     assert read(tmp_path, orjson.dumps(record)) == [
-        Pair(anchor="a", positive="p", negatives=("n", "m"), score=0.5, label=1, source="s", weight=2.5)
+        Pair(
+            anchor="a",
+            positive="p",
+            negatives=("n", "m"),
+            score=0.5,
+            label=1,
+            source="s",
+            weight=2.5,
+            candidate_scores=(11.5, -3.0, 0.25),
+        )
     ]
 
 
@@ -76,6 +85,22 @@ def test_texts_are_kept_as_they_are(tmp_path):
         (b'{"anchor": "a", "positive": "p", "score": 1.5}', ["'score' is '1.5'", "from 0 to 1"]),
         (b'{"anchor": "a", "positive": "p", "label": 2}', ["'label' is '2'", "0 or 1"]),
         (b'{"anchor": "a", "positive": "p", "weight": 0}', ["'weight' is '0'", "greater than 0"]),
+        (
+            b'{"anchor": "a", "positive": "p", "negative": "n", "candidate_scores": [1]}',
+            ["'candidate_scores' holds 1 numbers; expected 2", "each of 1 negatives", "remove the field"],
+        ),
+        (
+            b'{"anchor": "a", "positive": "p", "candidate_scores": []}',
+            ["'candidate_scores' holds 0 numbers; expected 1"],
+        ),
+        (
+            b'{"anchor": "a", "positive": "p", "candidate_scores": ["high"]}',
+            ["'candidate_scores' holds the text 'high'", "a list of finite numbers"],
+        ),
+        (
+            b'{"candidate_scores": [1], "anchor": "a", "positive": "p", "negatives": "n"}',
+            ["'negatives' is the text 'n'"],
+        ),
         (b'{"anchor": "a", "positive": "p", "query": "q"}', ["unknown field 'query'", "anchor, positive"]),
     ],
 )
@@ -121,13 +146,20 @@ def test_missing_file_directory_and_unknown_ending(tmp_path):
 
 def test_csv_with_quotes_newlines_lists_and_empty_cells(tmp_path):
     content = (
-        "\ufeffanchor,positive,negatives,score,label\r\n"
-        '"a, with ""comma""","two\r\nlines","[""n"", ""m""]",0.25,1\r\n'
+        "\ufeffanchor,positive,negatives,score,label,candidate_scores\r\n"
+        '"a, with ""comma""","two\r\nlines","[""n"", ""m""]",0.25,1,"[2, 1, 0]"\r\n'
         "\r\n"
-        "b,q,,,\r\n"
+        "b,q,,,,\r\n"
     )
     assert read(tmp_path, content.encode(), "pairs.csv") == [
-        Pair(anchor='a, with "comma"', positive="two\r\nlines", negatives=("n", "m"), score=0.25, label=1),
+        Pair(
+            anchor='a, with "comma"',
+            positive="two\r\nlines",
+            negatives=("n", "m"),
+            score=0.25,
+            label=1,
+            candidate_scores=(2, 1, 0),
+        ),
         Pair(anchor="b", positive="q"),
     ]
 
@@ -150,6 +182,8 @@ def test_tsv_and_a_cell_larger_than_the_csv_module_allows(tmp_path):
         (b'anchor,positive\na,"b\n', 2, "check the quotes"),
         (b"anchor,positive\na,b\n\xff,c\n", 3, "0xff"),
         (b"anchor,positive,negatives\na,b,c\n", 2, "expected a JSON list"),
+        (b"anchor,positive,candidate_scores\na,b,c\n", 2, "expected a JSON list of numbers"),
+        (b'anchor,positive,candidate_scores\na,b,"[1, 2]"\n', 2, "holds 2 numbers; expected 1"),
         (b"anchor,positive\n", None, "no row"),
     ],
 )
@@ -164,12 +198,12 @@ def test_parquet(tmp_path):
     import pyarrow.parquet as pq
 
     rows = [
-        {"anchor": "a", "positive": "p", "negatives": ["n"], "score": 0.5},
-        {"anchor": "b", "positive": "q", "negatives": None, "score": None},
+        {"anchor": "a", "positive": "p", "negatives": ["n"], "score": 0.5, "candidate_scores": [0.5, -1.0]},
+        {"anchor": "b", "positive": "q", "negatives": None, "score": None, "candidate_scores": None},
     ]
     pq.write_table(pa.Table.from_pylist(rows), tmp_path / "pairs.parquet")
     assert list(read_pairs(tmp_path / "pairs.parquet")) == [
-        Pair(anchor="a", positive="p", negatives=("n",), score=0.5),
+        Pair(anchor="a", positive="p", negatives=("n",), score=0.5, candidate_scores=(0.5, -1)),
         Pair(anchor="b", positive="q"),
     ]
     assert "no readable Parquet file" in fault(tmp_path, b"not parquet", "broken.parquet")[1]
@@ -185,9 +219,10 @@ def test_written_pairs_are_read_back(tmp_path):
     pairs = [
         Pair(anchor="a", positive="p"),
         Pair(anchor="ä\n", positive="p", negatives=("n",), score=0.1, label=0, source="s", weight=3),
+        Pair(anchor="a", positive="p", negatives=("n", "m"), candidate_scores=(0.1 + 0.2, -1e300, 0)),
     ]
     path = tmp_path / "new" / "pairs.jsonl"
-    assert write_pairs(pairs, path) == 2
+    assert write_pairs(pairs, path) == 3
     assert list(read_pairs(path)) == pairs
     assert path.read_bytes().splitlines()[0] == b'{"anchor":"a","positive":"p"}'
 
@@ -211,3 +246,9 @@ def test_an_unwritable_place_is_named(tmp_path):
         write_pairs([], blocked / "pairs.jsonl")
     with pytest.raises(DataError, match=r"use \.jsonl"):
         write_pairs([], tmp_path / "pairs.csv")
+
+
+@pytest.mark.parametrize("scores", [(float("nan"), 1.0), (1.0, float("inf")), (1.0,), (1.0, 2.0, 3.0)])
+def test_a_pair_refuses_scores_that_are_not_finite_or_not_one_a_candidate(scores):
+    with pytest.raises(ValueError, match="candidate_scores"):
+        Pair(anchor="a", positive="p", negatives=("n",), candidate_scores=scores)
