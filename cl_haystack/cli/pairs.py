@@ -1,6 +1,7 @@
 """``cl-haystack pairs``: training pairs from what people have."""
 
 from collections.abc import Iterator
+from enum import StrEnum
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -21,10 +22,19 @@ _SKIPPED = {
     "duplicates": "the same pair was there before",
     "without_title": "no title",
     "without_text": "no text",
+    "too_short": "too short",
     "same_text": "both sides are the same text",
     "missing_documents": "judged document not in the corpus",
     "not_relevant": "judged not relevant",
 }
+
+
+class Method(StrEnum):
+    """How to make pairs of a bare corpus."""
+
+    title = "title"
+    cloze = "cloze"
+    crop = "crop"
 
 
 @app.command()
@@ -33,18 +43,28 @@ def from_corpus(
         Path, typer.Argument(metavar="CORPUS.jsonl", help="Documents: _id, title, text, meta.")
     ],
     out: Out,
+    method: Annotated[
+        list[Method] | None,
+        typer.Option(
+            help="title: title → text (the default); cloze: a sentence → title and the rest of the text; "
+            "crop: one part of the document → another. Repeat for several.",
+        ),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Another seed draws other sentences and parts.")] = 42,
     as_json: AsJson = False,
 ) -> None:
-    """Make a pair title → text of each document that has both.
+    """Make a pair of each document, by each method; no labels needed.
 
     [bold]Example[/bold]
 
-    cl-haystack pairs from-corpus corpus.jsonl -o pairs.jsonl
+    cl-haystack pairs from-corpus corpus.jsonl --method title --method cloze -o pairs.jsonl
     """
     from cl_haystack.data import PairCounts, pairs_from_corpus, read_corpus
 
     counts = PairCounts()
-    _write(pairs_from_corpus(read_corpus(corpus), counts), counts, out, corpus, as_json=as_json)
+    methods = method or [Method.title]
+    pairs = pairs_from_corpus(read_corpus(corpus), counts, methods=methods, seed=seed)
+    _write(pairs, counts, out, corpus, as_json=as_json)
 
 
 @app.command()

@@ -1,15 +1,27 @@
-"""Training pairs out of what people have: a corpus with titles, or judged queries.
+"""Training pairs out of what people have: a bare corpus, or judged queries.
 
 A title names its text the way a query would, so title → body pairs teach a model the vocabulary of a domain
-without a single label. Judgements give the real thing, where somebody made them.
+without a single label; without titles, a sentence and its context, or two parts of a text, do the same.
+Judgements give the real thing, where somebody made them.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from hashlib import blake2b
+from random import Random
 
 from cl_haystack.data.beir import RetrievalTask
+from cl_haystack.data.cloze import cloze_pair
+from cl_haystack.data.cropping import crop_pair
+from cl_haystack.data.normalization import normalized
 from cl_haystack.data.records import CorpusDocument, Pair
+from cl_haystack.errors import ConfigurationError, quote
+
+DRAWN_METHODS: dict[str, Callable[[CorpusDocument, Random], tuple[str, str] | None]] = {
+    "cloze": cloze_pair,
+    "crop": crop_pair,
+}
+METHODS = ("title", *DRAWN_METHODS)
 
 
 @dataclass
@@ -20,6 +32,7 @@ class PairCounts:
     :param duplicates: skipped: the same two texts gave a pair before (case and white space aside).
     :param without_title: skipped: documents with no title.
     :param without_text: skipped: documents with no text.
+    :param too_short: skipped: documents with too few words or sentences for a method; once a method.
     :param same_text: skipped: both sides are the same text.
     :param missing_documents: skipped: judged documents that the corpus lacks.
     :param not_relevant: judgements of grade 0 or less, from which no pair is made.
@@ -29,6 +42,7 @@ class PairCounts:
     duplicates: int = 0
     without_title: int = 0
     without_text: int = 0
+    too_short: int = 0
     same_text: int = 0
     missing_documents: int = 0
     not_relevant: int = 0
@@ -38,21 +52,64 @@ class PairCounts:
         return asdict(self)
 
 
-def pairs_from_corpus(documents: Iterable[CorpusDocument], counts: PairCounts) -> Iterator[Pair]:
-    """Make a pair title → text of each document that has both.
+def pairs_from_corpus(
+    documents: Iterable[CorpusDocument],
+    counts: PairCounts,
+    *,
+    methods: Sequence[str] = ("title",),
+    seed: int = 42,
+) -> Iterator[Pair]:
+    """Make a pair of each document by each method; the pair's ``source`` names the method.
+
+    ``title``: title → text. ``cloze``: a sentence → title and the rest of the text. ``crop``: one part of
+    the document → another. What is drawn depends on seed, method and the document's id alone, so a corpus
+    that grows keeps its pairs.
 
     :param documents: a corpus.
     :param counts: where the counts go.
-    :yields: the pairs, in the order of the corpus.
+    :param methods: any of ``title``, ``cloze`` and ``crop``, each once.
+    :param seed: another seed draws other sentences and parts.
+    :returns: the pairs, in the order of the corpus.
+    :raises ConfigurationError: a method is unknown or named twice, or none is.
     """
-    unique = _Unique(counts)
+    unknown = [method for method in methods if method not in METHODS]
+    if unknown or not methods or len(set(methods)) != len(methods):
+        found = quote(unknown[0]) if unknown else quote(", ".join(methods))
+        raise ConfigurationError(f"methods: found {found}; expected any of {', '.join(METHODS)}, each once")
+    return _pairs_from_corpus(documents, _Unique(counts), methods, seed)
+
+
+def _pairs_from_corpus(
+    documents: Iterable[CorpusDocument], unique: "_Unique", methods: Sequence[str], seed: int
+) -> Iterator[Pair]:
     for document in documents:
-        if not document.title.strip():
-            counts.without_title += 1
-        elif not document.text.strip():
-            counts.without_text += 1
-        elif unique.admit(document.title, document.text):
-            yield Pair(anchor=document.title, positive=document.text, source="title")
+        for method in methods:
+            texts = (
+                _title_pair(document, unique.counts)
+                if method == "title"
+                else _drawn_pair(document, unique.counts, method, seed)
+            )
+            if texts is not None and unique.admit(*texts):
+                yield Pair(anchor=texts[0], positive=texts[1], source=method)
+
+
+def _title_pair(document: CorpusDocument, counts: PairCounts) -> tuple[str, str] | None:
+    if not document.title.strip():
+        counts.without_title += 1
+    elif not document.text.strip():
+        counts.without_text += 1
+    else:
+        return document.title, document.text
+    return None
+
+
+def _drawn_pair(
+    document: CorpusDocument, counts: PairCounts, method: str, seed: int
+) -> tuple[str, str] | None:
+    name = f"{seed}\0{method}\0{document.id}".encode("utf-8", "surrogatepass")
+    texts = DRAWN_METHODS[method](document, Random(name))  # noqa: S311 - sampling, not cryptography
+    counts.too_short += texts is None
+    return texts
 
 
 def pairs_from_qrels(task: RetrievalTask, counts: PairCounts) -> Iterator[Pair]:
@@ -83,22 +140,18 @@ class _Unique:
     """Remembers pairs of texts by a digest: 16 bytes a pair, whatever the texts' length."""
 
     def __init__(self, counts: PairCounts) -> None:
-        self._counts = counts
+        self.counts = counts
         self._seen: set[bytes] = set()
 
     def admit(self, anchor: str, positive: str) -> bool:
-        anchor, positive = _normalized(anchor), _normalized(positive)
+        anchor, positive = normalized(anchor), normalized(positive)
         if anchor == positive:
-            self._counts.same_text += 1
+            self.counts.same_text += 1
             return False
         digest = blake2b(f"{anchor}\0{positive}".encode("utf-8", "surrogatepass"), digest_size=16).digest()
         if digest in self._seen:
-            self._counts.duplicates += 1
+            self.counts.duplicates += 1
             return False
         self._seen.add(digest)
-        self._counts.pairs += 1
+        self.counts.pairs += 1
         return True
-
-
-def _normalized(text: str) -> str:
-    return " ".join(text.casefold().split())

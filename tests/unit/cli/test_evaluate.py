@@ -146,6 +146,20 @@ def test_pairs_from_a_corpus(run, task_directory, tmp_path):
     assert (pairs[0].anchor, pairs[0].positive) == ("the cat cat", "cat on the on")
 
 
+def test_pairs_from_a_corpus_by_several_methods(run, tmp_path):
+    corpus, out = tmp_path / "corpus.jsonl", tmp_path / "pairs.jsonl"
+    text = "A first sentence of seven words here. And a second one of some more words. Short."
+    corpus.write_text(json.dumps({"_id": "1", "title": "T", "text": text}) + '\n{"_id": "2", "title": "U"}')
+    command = ("pairs", "from-corpus", corpus, "-o", out, "--method", "cloze", "--method", "crop")
+    counts = json.loads(run(*command, "--seed", "1", "--json"))
+    assert (counts["pairs"], counts["too_short"]) == (2, 2)
+    first = out.read_bytes()
+    assert [pair.source for pair in read_pairs(out)] == ["cloze", "crop"]
+    run(*command, "--seed", "1")
+    assert out.read_bytes() == first
+    assert "Invalid value for '--method'" in run(*command, "--method", "magic", status=2)
+
+
 def test_pairs_from_judgements(run, task_directory, tmp_path, capsys):
     out = tmp_path / "pairs.jsonl"
     run("pairs", "from-qrels", task_directory, "--split", "test", "-o", out)
