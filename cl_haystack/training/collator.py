@@ -1,0 +1,125 @@
+"""Rows of pairs to what the model and the loss take: token ids in one piece, and who is whose.
+
+Token ids of all texts of a batch lie one after the other, unpadded: which texts run together is decided on
+the device, by length. This may run in worker processes.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, TypedDict
+
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from cl_haystack.encoder.tokenization import TextTokenizer
+from cl_haystack.training.losses.batch import Batch
+from cl_haystack.training.sampling import text_id
+from cl_haystack.training.schedule import ScheduledBatch
+from cl_haystack.training.training_set import TrainingSet
+
+
+@dataclass(frozen=True)
+class Prompting:
+    """A tokenizer with the prefixes that its model's texts get, once.
+
+    :param tokenizer: the model's tokenizer.
+    :param query_prefix: before each anchor.
+    :param document_prefix: before each positive and negative.
+    """
+
+    tokenizer: TextTokenizer
+    query_prefix: str
+    document_prefix: str
+
+    def pack(self, anchors: Sequence[str], candidates: Sequence[str]) -> "PackedTexts":
+        """Tokenize anchors, then candidates."""
+        tokenized = self.tokenizer.tokenize(anchors, self.query_prefix)
+        tokenized += self.tokenizer.tokenize(candidates, self.document_prefix)
+        ids = [token for text in tokenized for token in text.ids]
+        return {"token_ids": torch.tensor(ids), "lengths": [len(text.ids) for text in tokenized]}
+
+
+class PackedTexts(TypedDict):
+    """Texts one after the other: ``token_ids`` ``(tokens,)``, ``lengths`` a number a text."""
+
+    token_ids: Tensor
+    lengths: list[int]
+
+
+class TrainingBatch(TypedDict):
+    """What a step gets: texts for the model, texts for the guide, facts for the loss."""
+
+    training_set: int
+    texts: PackedTexts
+    guide_texts: PackedTexts | None
+    facts: dict[str, Tensor]
+
+
+class ScheduledBatches(Dataset[TrainingBatch]):
+    """The batches of a run, ready to be trained on; position is the step.
+
+    :param sets: the data sets.
+    :param schedule: this device's batches.
+    :param prompting: of the model that is trained.
+    :param guide: of the guide or teacher model, where a loss needs one.
+    """
+
+    def __init__(
+        self,
+        sets: Sequence[TrainingSet],
+        schedule: Sequence[ScheduledBatch],
+        prompting: Prompting,
+        guide: Prompting | None = None,
+    ) -> None:
+        self._sets = sets
+        self._schedule = schedule
+        self._prompting = prompting
+        self._guide = guide
+
+    def __len__(self) -> int:
+        return len(self._schedule)
+
+    def __getitem__(self, step: int) -> TrainingBatch:
+        batch = self._schedule[step]
+        rows = self.rows(step)
+        anchors = [row["anchor"] for row in rows]
+        owned = [(i, negative) for i, row in enumerate(rows) for negative in row["negatives"]]
+        candidates = [row["positive"] for row in rows] + [negative for _, negative in owned]
+        owners = [*range(len(rows)), *(owner for owner, _ in owned)]
+        needs_guide = self._sets[batch.training_set].loss.needs_guide
+        return {
+            "training_set": batch.training_set,
+            "texts": self._prompting.pack(anchors, candidates),
+            "guide_texts": self._guide.pack(anchors, candidates) if self._guide and needs_guide else None,
+            "facts": _facts(rows, anchors, candidates, owners),
+        }
+
+    def rows(self, step: int) -> list[dict[str, Any]]:
+        """Return the pairs of a step as they are stored."""
+        batch = self._schedule[step]
+        return self._sets[batch.training_set].pairs.rows(batch.rows)
+
+
+def as_batch(facts: dict[str, Tensor]) -> Batch:
+    """Turn the facts of a collated batch into what a loss takes."""
+    return Batch(**facts)
+
+
+def _facts(
+    rows: Sequence[dict[str, Any]], anchors: Sequence[str], candidates: Sequence[str], owners: Sequence[int]
+) -> dict[str, Tensor]:
+    facts = {
+        "owners": torch.tensor(owners),  # (candidates,)
+        "anchor_ids": torch.tensor([text_id(text) for text in anchors]),  # (batch,)
+        "candidate_ids": torch.tensor([text_id(text) for text in candidates]),  # (candidates,)
+        "weights": torch.tensor([row["weight"] for row in rows]),  # (batch,)
+    }
+    for column, fact in (("score", "scores"), ("label", "labels")):
+        if rows[0][column] is not None:
+            facts[fact] = torch.tensor([float(row[column]) for row in rows])  # (batch,)
+    if all(row["candidate_scores"] for row in rows):
+        own = [row["candidate_scores"] for row in rows]
+        scores = [row[0] for row in own] + [score for row in own for score in row[1:]]
+        facts["candidate_scores"] = torch.tensor(scores)  # (candidates,)
+    return facts

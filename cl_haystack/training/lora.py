@@ -1,0 +1,33 @@
+"""Low-rank adapters: train a small part of the parameters, merge it into the weights at the end."""
+
+from typing import Any
+
+from cl_haystack.errors import MissingExtraError
+from cl_haystack.training.model import SentenceEncoder
+
+
+def add_adapters(encoder: SentenceEncoder, rank: int) -> None:
+    """Freeze the transformer and put adapters beside all its linear layers.
+
+    Source: Hu et al. 2021, arXiv:2106.09685; alpha is twice the rank, as is usual.
+
+    :param encoder: changed in place.
+    :param rank: rank of the adapters, > 0.
+    :raises MissingExtraError: peft is not installed.
+    """
+    try:
+        from peft import LoraConfig, get_peft_model
+    except ImportError:
+        raise MissingExtraError("peft", "lora") from None
+    config = LoraConfig(r=rank, lora_alpha=2 * rank, target_modules="all-linear")
+    encoder.transformer = get_peft_model(encoder.transformer, config)
+
+
+def merge_adapters(encoder: SentenceEncoder) -> None:
+    """Add the adapters to the weights that they stand beside.
+
+    :param encoder: changed in place; without adapters nothing changes.
+    """
+    merge: Any = getattr(encoder.transformer, "merge_and_unload", None)
+    if merge is not None:
+        encoder.transformer = merge()

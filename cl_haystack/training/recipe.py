@@ -1,0 +1,79 @@
+"""The default recipe: what to train on, beside the pairs, when the user's own documents are at hand.
+
+1. Each pair gets hard negatives: documents that the base model takes for the answer, with a margin that
+   keeps unknown answers out.
+2. The documents themselves become pairs without a label. They teach the vocabulary of documents that no
+   pair names, which pairs alone do not.
+
+docs/experiments.md has the figures that chose it.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from random import Random
+
+from cl_haystack.data import (
+    CorpusDocument,
+    MiningReport,
+    Pair,
+    PairCounts,
+    mine_hard_negatives,
+    pairs_from_corpus,
+)
+from cl_haystack.encoder.protocol import TextEncoder
+from cl_haystack.progress import OnProgress, ignore
+
+
+@dataclass(frozen=True, kw_only=True)
+class CorpusRecipe:
+    """What is drawn from a corpus.
+
+    :param num_negatives: hard negatives mined for each pair.
+    :param relative_margin: a negative's cosine is at most this fraction of the positive's.
+    :param methods: how documents become pairs; see :func:`~cl_haystack.data.pairs_from_corpus`.
+    :param max_pairs: most pairs made of documents, a sample where there are more: a few minutes of training.
+    :param seed: of what is drawn.
+    """
+
+    num_negatives: int = 1
+    relative_margin: float = 0.95
+    methods: tuple[str, ...] = ("cloze",)
+    max_pairs: int = 10_000
+    seed: int = 42
+
+    def pairs_of(self, documents: Iterable[CorpusDocument]) -> list[Pair]:
+        """Make pairs of documents.
+
+        :param documents: the user's documents.
+        :returns: the pairs, each with its method as ``source``.
+        """
+        made = list(pairs_from_corpus(documents, PairCounts(), methods=self.methods, seed=self.seed))
+        if len(made) <= self.max_pairs:
+            return made
+        return Random(self.seed).sample(made, self.max_pairs)  # noqa: S311 - sampling, not cryptography
+
+    def with_negatives(
+        self,
+        pairs: Sequence[Pair],
+        documents: Iterable[CorpusDocument],
+        encoder: TextEncoder,
+        *,
+        on_progress: OnProgress = ignore,
+    ) -> tuple[list[Pair], MiningReport]:
+        """Mine hard negatives.
+
+        :param pairs: the user's pairs.
+        :param documents: the user's documents.
+        :param encoder: the base model, which finds the negatives.
+        :param on_progress: told texts encoded and anchors searched so far.
+        :returns: the pairs with negatives, and what mining found.
+        """
+        return mine_hard_negatives(
+            pairs,
+            documents,
+            encoder,
+            num_negatives=self.num_negatives,
+            relative_margin=self.relative_margin,
+            seed=self.seed,
+            on_progress=on_progress,
+        )

@@ -1,0 +1,69 @@
+"""One data set of a training run: its pairs, the loss that they are for, and where they come from."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from cl_haystack.data import Pair
+from cl_haystack.errors import DataError
+from cl_haystack.training.losses import InfoNCE, Loss
+from cl_haystack.training.pair_table import OPTIONAL_COLUMNS, PairTable
+
+
+class TrainingSet:
+    """Pairs with a loss.
+
+    :param pairs: training pairs; hard negatives may differ in number from row to row. Drawn once, kept on
+        disk.
+    :param loss: None takes InfoNCE.
+    :param name: for messages and the checkpoint's record.
+    :param num_epochs: passes over this set; None takes the configuration's.
+    :param provenance: where the pairs come from (path, sha256, bytes, licence, source).
+    :raises DataError: there are no pairs, or their columns are not those that the loss works on.
+    """
+
+    def __init__(
+        self,
+        pairs: Iterable[Pair],
+        *,
+        loss: Loss | None = None,
+        name: str = "pairs",
+        num_epochs: int | None = None,
+        provenance: dict[str, Any] | None = None,
+    ) -> None:
+        self.loss = loss or InfoNCE()
+        self.name = name
+        self.num_epochs = num_epochs
+        self.provenance = provenance or {}
+        self.pairs = PairTable(pairs)
+        self._check_columns()
+
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+    def can_teach(self, rows: list[int]) -> bool:
+        """Tell whether a batch has anything to tell a positive from."""
+        alone = self.loss.in_batch_negatives and len(rows) == 1
+        return bool(rows) and not (alone and self.pairs.num_candidates(rows[0]) < 2)
+
+    def _check_columns(self) -> None:
+        if not len(self):
+            raise DataError(f"the training set {self.name!r} is empty; expected pairs")
+        # Scores of candidates come with mined negatives, also for losses that only want the negatives.
+        loss, known = self.loss, self.loss.requires | self.loss.uses | {"candidate_scores"}
+        for column in OPTIONAL_COLUMNS:
+            found = self.pairs.present[column]
+            if column in loss.requires and found < len(self):
+                raise DataError(
+                    f"{len(self) - found:,} of the {len(self):,} pairs of {self.name!r} have no {column!r}, "
+                    f"which the loss {loss.name} needs: add it, or choose another loss"
+                )
+            if found and column not in known:
+                raise DataError(
+                    f"{found:,} of the {len(self):,} pairs of {self.name!r} have {column!r}, which the loss "
+                    f"{loss.name} does not use: remove it, or choose a loss that does"
+                )
+        if self.pairs.weighted and not loss.weighted:
+            raise DataError(
+                f"pairs of {self.name!r} have a weight, but the loss {loss.name} compares rows with each "
+                "other and cannot weigh them: remove the weights, or choose another loss"
+            )

@@ -1,0 +1,71 @@
+"""What the tests of training share: pairs that a tiny model can learn, options, weights to compare."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from cl_haystack.data import Pair
+from cl_haystack.training import ContrastiveTrainer, SentenceEncoder, TrainingConfig
+from tests.tiny_model import WORDS, make_tiny_encoder
+
+# Synonyms that no random model knows: the positive shares no word with its anchor.
+PAIRS = [
+    Pair(anchor="cat", positive="red"),
+    Pair(anchor="dog", positive="blue"),
+    Pair(anchor="house", positive="mat", negatives=("runs", "sat")),
+    Pair(anchor="query", positive="passage"),
+]
+CONFIG = TrainingConfig(num_epochs=2, batch_size=4, learning_rate=1e-2, precision="fp32")
+
+
+def changed(**options: object) -> TrainingConfig:
+    """Return the tests' options, some of them changed."""
+    return TrainingConfig(**{**CONFIG.model_dump(), **options})
+
+
+def many_pairs(number: int, *, negatives: Callable[[int], int] = lambda _: 0) -> list[Pair]:
+    """Return pairs of different lengths in which no text occurs twice."""
+
+    def text(kind: str, i: int) -> str:
+        return " ".join([kind, *(WORDS[(i + j) % 12] for j in range(1 + i % 5)), *str(i).translate(_LETTERS)])
+
+    return [
+        Pair(
+            anchor=text("query", i),
+            positive=text("passage", i),
+            negatives=tuple(text("n" + "x" * j, i) for j in range(negatives(i))),
+        )
+        for i in range(number)
+    ]
+
+
+_LETTERS = str.maketrans("0123456789", "abcdefghij")
+
+
+def weights(encoder: SentenceEncoder) -> dict[str, Tensor]:
+    """Return a copy of all weights."""
+    return {name: value.detach().clone() for name, value in encoder.state_dict().items()}
+
+
+def assert_same_weights(found: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
+    """Every number is the same, bit by bit."""
+    assert found.keys() == expected.keys()
+    assert [name for name in found if not torch.equal(found[name], expected[name])] == []
+
+
+def trained(checkpoint: Path, pairs: object = PAIRS, **options: object) -> ContrastiveTrainer:
+    """Train with the tests' options, some of them changed."""
+    trainer = ContrastiveTrainer(checkpoint, config=changed(**options))
+    trainer.train(pairs)  # type: ignore[arg-type]
+    return trainer
+
+
+def double_encoder(folder: Path, *, dropout: float = 0.0, **layout: object) -> SentenceEncoder:
+    """Make a tiny encoder in float64 whose dropout is the given one."""
+    encoder = make_tiny_encoder(folder, **layout).double()
+    for module in encoder.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = dropout
+    return encoder
