@@ -3,6 +3,7 @@
 from cl_haystack.data.beir import Qrels, RetrievalTask, read_beir, read_qrels, read_queries
 from cl_haystack.data.corpus import read_corpus, to_haystack_document
 from cl_haystack.data.from_corpus import PairCounts, pairs_from_corpus, pairs_from_qrels
+from cl_haystack.data.mining import MiningReport, mine_hard_negatives
 from cl_haystack.data.reading import read_pairs
 from cl_haystack.data.records import CorpusDocument, Pair
 from cl_haystack.data.splitting import is_held_out, split_by_group
@@ -10,11 +11,13 @@ from cl_haystack.data.writing import write_beside, write_pairs
 
 __all__ = [
     "CorpusDocument",
+    "MiningReport",
     "Pair",
     "PairCounts",
     "Qrels",
     "RetrievalTask",
     "is_held_out",
+    "mine_hard_negatives",
     "pairs_from_corpus",
     "pairs_from_qrels",
     "read_beir",

@@ -15,7 +15,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from cl_haystack.data import CorpusDocument, RetrievalTask, write_beside
 from cl_haystack.encoder.exact_search import exact_search
 from cl_haystack.encoder.protocol import Search, TextEncoder, Vectors
-from cl_haystack.errors import ConfigurationError, DataError, EncodingError
+from cl_haystack.encoder.vectors import check_finite
+from cl_haystack.errors import ConfigurationError, DataError
 from cl_haystack.evaluation.metrics import mean_metrics, per_query, require_pytrec_eval
 from cl_haystack.evaluation.runs import Run
 from cl_haystack.progress import OnProgress, Progress, ignore
@@ -109,7 +110,7 @@ def evaluate_retrieval(
         list(task.queries.values()),
         on_progress=lambda step: on_progress(Progress(step.done, total, "queries")),
     )
-    _check_finite(query_vectors)
+    check_finite(query_vectors)
 
     def windows() -> Iterator[tuple[list[str], Vectors]]:
         done = num_queries
@@ -119,7 +120,7 @@ def evaluate_retrieval(
                 on_progress(Progress(before + step.done, total, "documents"))
 
             vectors = encoder.encode_documents([document.content for document in window], on_progress=told)
-            _check_finite(vectors)
+            check_finite(vectors)
             done += len(window)
             yield [document.id for document in window], vectors
 
@@ -198,12 +199,4 @@ def _check_cut_offs(top_k: int, ks: Sequence[int]) -> None:
     if ks and max(ks) > top_k:
         raise ConfigurationError(
             f"a metric at {max(ks)} needs that many documents, but top_k is {top_k}; raise it"
-        )
-
-
-def _check_finite(vectors: Vectors) -> None:
-    broken = int((~np.isfinite(vectors).all(axis=1)).sum())
-    if broken:
-        raise EncodingError(
-            f"the encoder returned NaN or infinity for {broken} texts; its weights are broken"
         )

@@ -71,6 +71,10 @@ def test_help_of_the_command_loads_nothing_heavy() -> None:
     assert not loaded & (TRAINING_STACK | {"onnxruntime", "haystack", "opensearchpy", "scipy", "matplotlib"})
 
 
+def test_evaluating_and_mining_import_no_onnxruntime_until_a_bundle_is_opened() -> None:
+    assert "onnxruntime" not in modules_after("import cl_haystack.data.mining, cl_haystack.evaluation.live")
+
+
 def test_public_names_are_a_decision() -> None:
     assert cl_haystack.__all__ == sorted(cl_haystack.__all__)
     assert set(cl_haystack.__all__) - {"__version__"} == set(cl_haystack._HOMES)
