@@ -3,6 +3,7 @@
 from cl_haystack.data.beir import Qrels, RetrievalTask, read_beir, read_qrels, read_queries
 from cl_haystack.data.corpus import read_corpus, to_haystack_document
 from cl_haystack.data.from_corpus import PairCounts, pairs_from_corpus, pairs_from_qrels
+from cl_haystack.data.leakage import Overlap, find_overlap
 from cl_haystack.data.mining import MiningReport, mine_hard_negatives
 from cl_haystack.data.reading import read_pairs
 from cl_haystack.data.records import CorpusDocument, Pair
@@ -12,10 +13,12 @@ from cl_haystack.data.writing import write_beside, write_pairs
 __all__ = [
     "CorpusDocument",
     "MiningReport",
+    "Overlap",
     "Pair",
     "PairCounts",
     "Qrels",
     "RetrievalTask",
+    "find_overlap",
     "is_held_out",
     "mine_hard_negatives",
     "pairs_from_corpus",

@@ -1,0 +1,164 @@
+"""What evaluation data shares with training pairs, so that nobody takes memory for skill.
+
+Three things are looked for: evaluation queries that stand in a training pair, evaluation queries that say
+almost the same as a training anchor, and relevant documents that are the positive of a training pair. The
+last is no fault of the data, but a gain on known documents says little about new ones.
+"""
+
+import math
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from cl_haystack.data.beir import RetrievalTask
+from cl_haystack.data.normalization import normalized, words
+from cl_haystack.data.records import Pair
+
+NEAR_DUPLICATE = 0.6
+"""Jaccard similarity of word sets from which on two texts count as near-duplicates."""
+
+
+@dataclass(frozen=True)
+class Overlap:
+    """What an evaluation task shares with training pairs; queries are named by id, in the task's order.
+
+    :param task: name of the task.
+    :param num_queries: queries of the task.
+    :param num_pairs: training pairs.
+    :param exact_queries: queries that are an anchor, positive or negative, case and white space aside.
+    :param near_duplicate_queries: queries whose words are almost those of an anchor, the same ones included.
+    :param seen_documents: relevant documents that are the positive of a pair (the whole document, or its text
+        without the title), by query; queries without one are not in it.
+    :param unseen_queries: all other queries: what they ask for was no pair's positive.
+    """
+
+    task: str
+    num_queries: int
+    num_pairs: int
+    exact_queries: tuple[str, ...]
+    near_duplicate_queries: tuple[str, ...]
+    seen_documents: Mapping[str, tuple[str, ...]]
+    unseen_queries: tuple[str, ...]
+
+    @property
+    def num_exact(self) -> int:
+        """Number of queries that stand in a training pair."""
+        return len(self.exact_queries)
+
+    @property
+    def num_near_duplicates(self) -> int:
+        """Number of queries that are near-duplicates of an anchor."""
+        return len(self.near_duplicate_queries)
+
+    @property
+    def num_seen(self) -> int:
+        """Number of queries with a relevant document that is a pair's positive."""
+        return len(self.seen_documents)
+
+    @property
+    def num_unseen(self) -> int:
+        """Number of queries without one."""
+        return len(self.unseen_queries)
+
+    def describe(self) -> str:
+        """Return the overlap as a sentence for people."""
+        if not (self.num_exact or self.num_near_duplicates or self.num_seen):
+            return f"{self.task} shares no query and no relevant document with the {self.num_pairs:,} pairs"
+        return (
+            f"of {self.num_queries:,} queries of {self.task}, {self.num_exact:,} stand in a training pair, "
+            f"{self.num_near_duplicates:,} are near-duplicates of a training anchor, and {self.num_seen:,} "
+            "have a relevant document that is the positive of a training pair; look at the "
+            f"{self.num_unseen:,} others for what the model does on documents it was not trained on"
+        )
+
+
+def find_overlap(pairs: Iterable[Pair], task: RetrievalTask) -> Overlap:
+    """Find out what an evaluation task shares with training pairs.
+
+    Pairs drawn from a part of a document (``cloze``, ``crop``) do not name it: its text is not theirs.
+
+    :param pairs: training pairs, passed over once.
+    :param task: queries, judgements, corpus; the corpus is passed over once, and what is held grows with the
+        number of queries and their relevant documents alone.
+    :returns: ids of the queries and documents concerned.
+    """
+    queries = _ids_by_text(task.queries)
+    relevant = _relevant_texts(task)
+    similar = _SimilarTexts(task.queries)
+    exact: set[str] = set()
+    near: set[str] = set()
+    seen: set[str] = set()
+    num_pairs = 0
+    for pair in pairs:
+        num_pairs += 1
+        for text in (pair.anchor, pair.positive, *pair.negatives):
+            exact.update(queries.get(normalized(text), ()))
+        near.update(similar.find(pair.anchor))
+        seen.update(relevant.get(normalized(pair.positive), ()))
+    found = {query_id: _relevant(task, query_id) & seen for query_id in task.queries}
+    return Overlap(
+        task=task.name,
+        num_queries=len(task.queries),
+        num_pairs=num_pairs,
+        exact_queries=tuple(query_id for query_id in task.queries if query_id in exact),
+        near_duplicate_queries=tuple(query_id for query_id in task.queries if query_id in near),
+        seen_documents={query_id: tuple(sorted(ids)) for query_id, ids in found.items() if ids},
+        unseen_queries=tuple(query_id for query_id, ids in found.items() if not ids),
+    )
+
+
+def _ids_by_text(texts: Mapping[str, str]) -> dict[str, list[str]]:
+    ids: dict[str, list[str]] = defaultdict(list)
+    for text_id, text in texts.items():
+        ids[normalized(text)].append(text_id)
+    return ids
+
+
+def _relevant(task: RetrievalTask, query_id: str) -> set[str]:
+    return {document_id for document_id, grade in task.qrels.get(query_id, {}).items() if grade > 0}
+
+
+def _relevant_texts(task: RetrievalTask) -> dict[str, set[str]]:
+    """Return the ids of the relevant documents by their text, with and without title."""
+    wanted = set().union(*(_relevant(task, query_id) for query_id in task.queries))
+    ids: dict[str, set[str]] = defaultdict(set)
+    for document in task.corpus():
+        if document.id in wanted:
+            for text in (document.content, document.text):
+                ids[normalized(text)].add(document.id)
+    return ids
+
+
+class _SimilarTexts:
+    """Finds the texts whose words are almost those of another, without comparing it with all of them.
+
+    Words are put in one order, rare ones first. Two sets with a Jaccard similarity of at least t share one of
+    the first ``n - ceil(t * n) + 1`` words of either, n being its size, so only texts that are indexed under
+    such a word are compared.
+
+    Source: Chaudhuri et al. 2006, "A primitive operator for similarity joins in data cleaning" (ICDE), the
+    prefix filter.
+    """
+
+    def __init__(self, texts: Mapping[str, str]) -> None:
+        self._words = {text_id: words(text) for text_id, text in texts.items()}
+        self._frequency = Counter(word for found in self._words.values() for word in found)
+        self._ids: dict[str, list[str]] = defaultdict(list)
+        for text_id, found in self._words.items():
+            for word in self._prefix(found):
+                self._ids[word].append(text_id)
+
+    def find(self, text: str) -> set[str]:
+        """Return the ids of all texts that are near-duplicates of a text."""
+        found = words(text)
+        candidates = {text_id for word in self._prefix(found) for text_id in self._ids.get(word, ())}
+        return {text_id for text_id in candidates if _jaccard(found, self._words[text_id]) >= NEAR_DUPLICATE}
+
+    def _prefix(self, found: frozenset[str]) -> list[str]:
+        length = len(found) - math.ceil(NEAR_DUPLICATE * len(found) - 1e-9) + 1  # 0.6 * 35 may be above 21
+        return sorted(found, key=lambda word: (self._frequency[word], word))[:length]
+
+
+def _jaccard(one: frozenset[str], other: frozenset[str]) -> float:
+    shared = len(one & other)
+    return shared / (len(one) + len(other) - shared)
