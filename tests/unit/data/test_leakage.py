@@ -108,5 +108,5 @@ def test_near_duplicates_equal_comparing_all_with_all(tmp_path_factory, queries,
 def test_scifact_test_claims_are_rewordings_of_training_claims(data_dir):
     pairs = pairs_from_qrels(read_beir(data_dir / "scifact", "train"), PairCounts())
     found = find_overlap(pairs, read_beir(data_dir / "scifact", "test"))
-    assert (found.num_queries, found.num_exact, found.num_near_duplicates) == (300, 0, 116)
+    assert (found.num_queries, found.num_exact, found.num_near_duplicates) == (300, 2, 116)
     assert (found.num_seen, found.num_unseen) == (196, 104)
