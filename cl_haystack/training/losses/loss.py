@@ -11,25 +11,31 @@ class Loss(nn.Module):
     """A function of embeddings with its own parameters.
 
     A loss knows no model and no text, so any of them works on embeddings that were computed in chunks
-    (GradCache), gathered from several devices, or cut to a Matryoshka dimension.
+    (GradCache), gathered from several devices, or cut to a Matryoshka dimension. What it needs is stated by
+    its class; a loss around another one (Matryoshka) takes over what that one states.
     """
 
     name: ClassVar[str]
     """As on the command line and in a checkpoint's record."""
-    requires: ClassVar[frozenset[str]] = frozenset()
+    requires: frozenset[str] = frozenset()
     """Columns that every pair must have, of ``negatives``, ``score``, ``label``, ``candidate_scores``."""
-    uses: ClassVar[frozenset[str]] = frozenset()
+    uses: frozenset[str] = frozenset()
     """Columns it makes use of where they are there; any other column in the pairs is an error."""
-    in_batch_negatives: ClassVar[bool] = False
+    in_batch_negatives: bool = False
     """Whether other rows count as negatives: then no text may stand in a batch twice, and one row teaches
     nothing."""
-    needs_guide: ClassVar[bool] = False
-    """Whether the batch must hold the embeddings of a guide or teacher model."""
+    needs_guide: bool = False
+    """Whether the batch must hold the embeddings of a guide or teacher model. A loss that also uses
+    ``candidate_scores`` takes these instead where they are there."""
+    weighted: bool = True
+    """Whether it honours the weights of rows; a loss that compares pairs of rows does not."""
+    positive_is_anchor: bool = False
+    """Whether the positive is the anchor's own text, embedded a second time with other dropout."""
 
     def forward(self, anchors: Tensor, candidates: Tensor, batch: Batch) -> Tensor:
         """Return the loss of one batch.
 
-        :param anchors: ``(batch, dim)``, float32 or float64, not necessarily of unit length.
+        :param anchors: ``(batch, dim)``, of any floating type, not necessarily of unit length.
         :param candidates: ``(candidates, dim)``: positives first, in the order of the anchors.
         :param batch: what else is known of the rows.
         :returns: scalar.
