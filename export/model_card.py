@@ -35,7 +35,7 @@ def write_model_card(manifest: Manifest) -> str:
     """
     training, parity = manifest.training, manifest.parity
     datasets = [
-        f"{dataset.get('path')} ({dataset.get('licence') or 'licence not stated'})"
+        f"{dataset.get('path') or dataset.get('name')} ({dataset.get('licence') or 'licence not stated'})"
         for dataset in training.get("datasets", [])
     ]
     return _TEMPLATE.format(

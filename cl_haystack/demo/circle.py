@@ -26,7 +26,7 @@ from cl_haystack.export import export_bundle
 from cl_haystack.opensearch import OpenSearchIndex, index_documents
 from cl_haystack.opensearch.server import LocalOpenSearch
 from cl_haystack.progress import OnProgress, Progress
-from cl_haystack.training import ContrastiveTrainer, TrainingConfig
+from cl_haystack.training import ContrastiveTrainer, TrainingConfig, TrainingSet
 from cl_haystack.training.checkpoint import describe_dataset, read_layout
 from cl_haystack.training.model import resolve_model
 
@@ -168,11 +168,9 @@ class Demo:
         def action(on_progress: OnProgress) -> Facts:
             trainer = ContrastiveTrainer(self._model, config=CONFIG)
             licence = "PSF-2.0" if self._docs is None else ""
-            report = trainer.train(
-                list(read_pairs(self._pairs)),
-                datasets=[describe_dataset(self._pairs, licence=licence)],
-                on_progress=on_progress,
-            )
+            provenance = describe_dataset(self._pairs, licence=licence)
+            training_set = TrainingSet(read_pairs(self._pairs), provenance=provenance)
+            report = trainer.train([training_set], on_progress=on_progress)
             trainer.save(self._checkpoint)
             return asdict(report)
 

@@ -31,7 +31,8 @@ class TrainingConfig(BaseModel):
     :param warmup_ratio: share of the steps in which the rate rises from 0.
     :param weight_decay: of AdamW, on matrices only.
     :param max_gradient_norm: gradients are scaled down to this norm.
-    :param dropout: of all layers; None keeps the model's.
+    :param dropout: of all layers. None is 0, with which a CPU trains 1.4 to 2 times as fast, and 0.1 for a
+        loss that compares a text with itself (SimCSE).
     :param gradient_accumulation_steps: batches whose gradients are added up before a step.
     :param gradient_checkpointing: recompute each layer in the backward pass; ``mini_batch_size`` saves more.
     :param base_weight: share of the base model in the final weights, 0 to 1 (WiSE-FT, Wortsman et al. 2022,
@@ -66,7 +67,7 @@ class TrainingConfig(BaseModel):
     warmup_ratio: float = Field(default=0.1, ge=0, le=1)
     weight_decay: float = Field(default=0.01, ge=0)
     max_gradient_norm: float = Field(default=1.0, gt=0)
-    dropout: float | None = Field(default=0.0, ge=0, lt=1)
+    dropout: float | None = Field(default=None, ge=0, lt=1)
     gradient_accumulation_steps: int = Field(default=1, ge=1)
     gradient_checkpointing: bool = False
     base_weight: float = Field(default=0.0, ge=0, lt=1)

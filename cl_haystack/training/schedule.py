@@ -6,7 +6,7 @@ that it has one loss. With several devices a step's batch is shared out: no text
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from cl_haystack.training.sampling import no_duplicate_batches, shuffled_batches
@@ -21,10 +21,12 @@ class ScheduledBatch:
 
     :param training_set: position of the data set.
     :param rows: positions in it.
+    :param epoch: pass over that set, from 0.
     """
 
     training_set: int
     rows: list[int]
+    epoch: int = 0
 
 
 def make_schedule(
@@ -49,7 +51,7 @@ def make_schedule(
     """
     queues = [
         [
-            ScheduledBatch(position, rows)
+            ScheduledBatch(position, rows, epoch)
             for epoch in range(training_set.num_epochs or num_epochs)
             for rows in _epoch(training_set, batch_size * num_devices, seed + 1_000 * position + epoch)
             if len(rows) >= num_devices and training_set.can_teach(rows)
@@ -64,7 +66,7 @@ def make_schedule(
 
 def share_of(batch: ScheduledBatch, device: int, num_devices: int) -> ScheduledBatch:
     """Return the part of a batch that one of several devices trains on."""
-    return ScheduledBatch(batch.training_set, batch.rows[device::num_devices])
+    return replace(batch, rows=batch.rows[device::num_devices])
 
 
 def _epoch(training_set: TrainingSet, batch_size: int, seed: int) -> list[list[int]]:

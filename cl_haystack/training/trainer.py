@@ -3,23 +3,29 @@
 import math
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from importlib.metadata import version
-from itertools import accumulate
+from itertools import accumulate, chain, islice
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from accelerate import PartialState
-from transformers import EarlyStoppingCallback, PrinterCallback, TrainerCallback, TrainingArguments
+from transformers import PrinterCallback, TrainerCallback, TrainingArguments
 
 from cl_haystack.bundle.fingerprint import weights_digest
 from cl_haystack.data import CorpusDocument, MiningReport, Pair, RetrievalTask, pool_task, write_pairs
 from cl_haystack.errors import ConfigurationError, DataError, TrainingError, TrainingInterruptedError, quote
 from cl_haystack.progress import OnProgress, ignore
 from cl_haystack.training.averaging import average, averaged, copy_of_weights
-from cl_haystack.training.callbacks import SaveAndStop, StopRequest, TellProgress
+from cl_haystack.training.callbacks import (
+    EvaluateEvenly,
+    SaveAndStop,
+    StopRequest,
+    StopWithoutGain,
+    TellProgress,
+)
 from cl_haystack.training.checkpoint import read_layout
 from cl_haystack.training.collator import Prompting, ScheduledBatches
 from cl_haystack.training.config import TrainingConfig
@@ -31,13 +37,16 @@ from cl_haystack.training.model import SentenceEncoder, resolve_model
 from cl_haystack.training.optimizer import make_optimizer
 from cl_haystack.training.pair_table import as_pair
 from cl_haystack.training.recipe import CorpusRecipe
+from cl_haystack.training.refresh import refresh_callbacks
 from cl_haystack.training.run_state import describe_run, open_state
 from cl_haystack.training.schedule import ScheduledBatch, make_schedule, share_of
 from cl_haystack.training.scores import score_distribution
 from cl_haystack.training.training_set import TrainingSet
 
 BEST_METRIC = "ndcg@10"
+_SELF_COMPARING_DROPOUT = 0.1  # the paper's, arXiv:2104.08821, table 2
 _MAX_LOGGED = 1_000  # steps of a run whose loss is told and kept
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -97,14 +106,7 @@ class ContrastiveTrainer:
         self._base_folder = resolve_model(self._base_model)
         self._guide_model = str(guide or model)
         self._callbacks = callbacks
-        self.encoder = SentenceEncoder.load(
-            self._base_folder,
-            max_length=self.config.max_length,
-            device=device,
-            dropout=self.config.dropout,
-            query_prefix=self.config.query_prefix,
-            document_prefix=self.config.document_prefix,
-        )
+        self.encoder = self._load_base()
         self._record: dict[str, Any] | None = None
 
     def train(
@@ -131,6 +133,7 @@ class ContrastiveTrainer:
         :raises CheckpointError: the state cannot be written.
         """
         sets = self._training_sets(pairs)
+        self._check_dropout(sets)
         devices = PartialState(cpu=self._device == "cpu")
         schedule = make_schedule(
             sets,
@@ -144,9 +147,12 @@ class ContrastiveTrainer:
             raise DataError(_nothing_to_learn_from(sets))
         with tempfile.TemporaryDirectory() as nowhere:
             folder = Path(nowhere) if state is None else Path(state)
-            last = self._open_state(folder, sets, devices, resume=resume)
+            last = self._open_state(folder, sets, task, devices, resume=resume)
             loop = self._prepare(sets, schedule, devices, folder, task, on_progress, saves=state is not None)
-            seconds = self._run(loop, folder, last)
+            try:
+                seconds = self._run(loop, folder, last)
+            finally:
+                merge_adapters(self.encoder)
             history, steps = loop.state.log_history, loop.state.global_step
         self._finish()
         report = self._report(sets, schedule, history, steps, seconds)
@@ -189,17 +195,54 @@ class ContrastiveTrainer:
         if PartialState().is_main_process:
             self.encoder.save(Path(path), training=self._record)
 
+    @property
+    def _dropout(self) -> float:
+        if self.config.dropout is not None:
+            return self.config.dropout
+        return _SELF_COMPARING_DROPOUT if self.loss is not None and self.loss.positive_is_anchor else 0.0
+
+    def _load_base(self) -> SentenceEncoder:
+        return SentenceEncoder.load(
+            self._base_folder,
+            max_length=self.config.max_length,
+            device=self._device,
+            dropout=self._dropout,
+            query_prefix=self.config.query_prefix,
+            document_prefix=self.config.document_prefix,
+        )
+
     def _training_sets(self, pairs: Iterable[Pair] | Sequence[TrainingSet]) -> list[TrainingSet]:
-        given = list(pairs) if isinstance(pairs, Sequence) else pairs
-        if isinstance(given, list) and given and isinstance(given[0], TrainingSet):
-            return [item for item in given if isinstance(item, TrainingSet)]
-        return [TrainingSet((p for p in given if isinstance(p, Pair)), loss=self.loss)]
+        rest = iter(pairs)
+        first = list(islice(rest, 1))
+        items: Iterator[Any] = chain(first, rest)
+        if first and isinstance(first[0], TrainingSet):
+            return list(_only(TrainingSet, items))
+        return [TrainingSet(_only(Pair, items), loss=self.loss)]
+
+    def _check_dropout(self, sets: Sequence[TrainingSet]) -> None:
+        names = [s.loss.name for s in sets if s.loss.positive_is_anchor]
+        if names and not self._dropout:
+            raise ConfigurationError(
+                f"dropout is 0, but the loss {names[0]} compares two embeddings of one text that differ by "
+                "dropout alone; set it in the configuration, such as 0.1"
+            )
 
     def _open_state(
-        self, folder: Path, sets: Sequence[TrainingSet], devices: PartialState, *, resume: bool
+        self,
+        folder: Path,
+        sets: Sequence[TrainingSet],
+        task: RetrievalTask | None,
+        devices: PartialState,
+        *,
+        resume: bool,
     ) -> Path | None:
         base_weights = weights_digest(read_layout(self._base_folder).transformer)
-        run = describe_run(base_weights, self.config, sets, devices.num_processes)
+        guide_weights = (
+            weights_digest(read_layout(resolve_model(self._guide_model)).transformer)
+            if any(s.needs_guide for s in sets)
+            else None
+        )
+        run = describe_run(base_weights, guide_weights, self.config, sets, task, devices.num_processes)
         if devices.is_main_process:
             open_state(folder, run, resume=resume)
         devices.wait_for_everyone()
@@ -216,9 +259,9 @@ class ContrastiveTrainer:
         *,
         saves: bool,
     ) -> TrainingLoop:
-        self._base = copy_of_weights(self.encoder) if self.config.base_weight else {}
+        self._base = copy_of_weights(self._load_base()) if self.config.base_weight else {}
         if self.config.lora_rank:
-            add_adapters(self.encoder, self.config.lora_rank)
+            add_adapters(self.encoder, self.config.lora_rank, seed=self.config.seed)
         if self.config.compile:
             self.encoder.transformer.compile(dynamic=True)
         model = TrainedModel(self.encoder, [s.loss for s in sets], self.config.mini_batch_size)
@@ -229,10 +272,13 @@ class ContrastiveTrainer:
         )
         self._stop = StopRequest() if saves else None
         callbacks = [*self._callbacks, TellProgress(on_progress, _pairs_done(schedule, self.config))]
+        callbacks += refresh_callbacks(sets, schedule, self.config, folder)
         if self._stop is not None:
             callbacks.append(SaveAndStop(self.config.save_interval_s, self._stop))
+        if task is not None:
+            callbacks.append(EvaluateEvenly(self.config.evaluations))
         if self.config.patience is not None and task is not None:
-            callbacks.append(EarlyStoppingCallback(self.config.patience))
+            callbacks.append(StopWithoutGain(self.config.patience, BEST_METRIC))
         loop = TrainingLoop(
             model,
             self._arguments(folder, num_batches=len(schedule), evaluates=task is not None),
@@ -257,7 +303,7 @@ class ContrastiveTrainer:
             "learning_rate": config.learning_rate,
             "max_grad_norm": config.max_gradient_norm,
             "gradient_accumulation_steps": config.gradient_accumulation_steps,
-            "gradient_checkpointing": config.gradient_checkpointing,
+            **({"gradient_checkpointing": True} if config.gradient_checkpointing else {}),
             "bf16": self._precision == "bf16",
             "fp16": self._precision == "fp16",
             "use_cpu": self._device == "cpu",
@@ -272,9 +318,9 @@ class ContrastiveTrainer:
             "seed": config.seed,
         }
         if evaluates:
-            every = max(1, steps // config.evaluations)
-            options |= {"eval_strategy": "steps", "eval_steps": every, "save_strategy": "steps"}
-            options |= {"save_steps": every, "load_best_model_at_end": True}
+            # Of the evaluations only the last is asked for here; EvaluateEvenly asks for all.
+            options |= {"eval_strategy": "steps", "eval_steps": steps, "save_strategy": "steps"}
+            options |= {"save_steps": steps, "load_best_model_at_end": True}
             options |= {"metric_for_best_model": BEST_METRIC, "greater_is_better": True}
         try:
             arguments = TrainingArguments(**{**options, **config.arguments})
@@ -296,7 +342,7 @@ class ContrastiveTrainer:
         return measure
 
     def _guide(self, sets: Sequence[TrainingSet]) -> SentenceEncoder | None:
-        if not any(training_set.loss.needs_guide for training_set in sets):
+        if not any(training_set.needs_guide for training_set in sets):
             return None
         return SentenceEncoder.load(
             self._guide_model, max_length=self.config.max_length, device=self._device
@@ -335,7 +381,6 @@ class ContrastiveTrainer:
         )
 
     def _finish(self) -> None:
-        merge_adapters(self.encoder)
         if self.config.base_weight:
             average(self.encoder, self._base, self.config.base_weight)
         self.encoder.eval()
@@ -390,6 +435,16 @@ class ContrastiveTrainer:
             "scores": report.scores,
             "versions": {name: version(name) for name in ("cl-haystack", "torch", "transformers")},
         }
+
+
+def _only(kind: type[T], items: Iterable[object]) -> Iterator[T]:
+    for position, item in enumerate(items):
+        if not isinstance(item, kind):
+            raise DataError(
+                f"item {position} of the training data is a {type(item).__name__}; expected pairs only "
+                "(Pair), or data sets only (TrainingSet)"
+            )
+        yield item
 
 
 def _prompting(encoder: SentenceEncoder) -> Prompting:

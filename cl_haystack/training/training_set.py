@@ -1,6 +1,6 @@
 """One data set of a training run: its pairs, the loss that they are for, and where they come from."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from cl_haystack.data import Pair
@@ -17,6 +17,8 @@ class TrainingSet:
     :param loss: None takes InfoNCE.
     :param name: for messages and the checkpoint's record.
     :param num_epochs: passes over this set; None takes the configuration's.
+    :param remine: mines the negatives of these pairs again with the model as it is; None leaves them.
+    :param remine_every: epochs between two minings.
     :param provenance: where the pairs come from (path, sha256, bytes, licence, source).
     :raises DataError: there are no pairs, or their columns are not those that the loss works on.
     """
@@ -28,17 +30,27 @@ class TrainingSet:
         loss: Loss | None = None,
         name: str = "pairs",
         num_epochs: int | None = None,
+        remine: Callable[[], Iterable[Pair]] | None = None,
+        remine_every: int = 1,
         provenance: dict[str, Any] | None = None,
     ) -> None:
         self.loss = loss or InfoNCE()
         self.name = name
         self.num_epochs = num_epochs
+        self.remine = remine
+        self.remine_every = remine_every
         self.provenance = provenance or {}
         self.pairs = PairTable(pairs)
         self._check_columns()
 
     def __len__(self) -> int:
         return len(self.pairs)
+
+    @property
+    def needs_guide(self) -> bool:
+        """Whether a guide or teacher model must embed the texts, because the pairs bring no scores of it."""
+        given = "candidate_scores" in self.loss.uses and self.pairs.present["candidate_scores"]
+        return self.loss.needs_guide and not given
 
     def can_teach(self, rows: list[int]) -> bool:
         """Tell whether a batch has anything to tell a positive from."""
@@ -56,6 +68,11 @@ class TrainingSet:
                 raise DataError(
                     f"{len(self) - found:,} of the {len(self):,} pairs of {self.name!r} have no {column!r}, "
                     f"which the loss {loss.name} needs: add it, or choose another loss"
+                )
+            if column != "negatives" and 0 < found < len(self):
+                raise DataError(
+                    f"{len(self) - found:,} of the {len(self):,} pairs of {self.name!r} have no {column!r}, "
+                    "the others do: add it, or remove it from all"
                 )
             if found and column not in known:
                 raise DataError(
