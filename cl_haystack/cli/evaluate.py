@@ -3,7 +3,6 @@
 import platform
 import shlex
 import sys
-from contextlib import closing
 from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.util import find_spec
@@ -15,7 +14,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from cl_haystack.cli.console import err, out, print_json, progress_bar
-from cl_haystack.cli.models import describe_model, open_model
+from cl_haystack.cli.models import describe_model, open_index, open_model
 from cl_haystack.cli.query import Mode
 
 if TYPE_CHECKING:
@@ -104,18 +103,11 @@ def _evaluate(task: "RetrievalTask", model: str, top_k: int) -> "RetrievalResult
 def _evaluate_on_index(
     task: "RetrievalTask", model: str, name: str, mode: Mode, url: str | None, top_k: int
 ) -> "RetrievalResult":
-    from cl_haystack.encoder import Encoder
-    from cl_haystack.errors import ConfigurationError
     from cl_haystack.evaluation import evaluate_search
     from cl_haystack.evaluation.live import index_search
-    from cl_haystack.opensearch import OpenSearchIndex
 
     encoder, _ = open_model(model)
-    if not isinstance(encoder, Encoder):
-        problem = "an index is bound to a bundle; export the checkpoint first: cl-haystack export"
-        raise ConfigurationError(f"{model} is a checkpoint, but {problem}")
-    with closing(OpenSearchIndex(url, name, encoder.bundle)) as target:
-        target.check()
+    with open_index(name, url, encoder, model) as target:
         found = target.count()
         if found != task.num_documents:
             err.print(f"warning: index {name} holds {found:,} documents, the corpus {task.num_documents:,}")

@@ -9,6 +9,7 @@ from cl_haystack.cli.evaluate import evaluate
 from cl_haystack.cli.export import export
 from cl_haystack.cli.index import index
 from cl_haystack.cli.inspect import inspect
+from cl_haystack.cli.mine import mine
 from cl_haystack.cli.opensearch import app as opensearch
 from cl_haystack.cli.pairs import app as pairs
 from cl_haystack.cli.query import query
@@ -22,7 +23,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
     help="Fine-tune a text encoder on your own pairs and serve it in Haystack pipelines over OpenSearch.",
 )
-for verb in (demo, train, evaluate, export, inspect, index, query):
+for verb in (demo, mine, train, evaluate, export, inspect, index, query):
     app.command()(verb)
 app.add_typer(pairs, name="pairs")
 app.add_typer(opensearch, name="opensearch")

@@ -1,10 +1,13 @@
 """A model on the command line: a bundle or a checkpoint, told apart by what lies in its folder."""
 
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from cl_haystack.encoder import TextEncoder
+    from cl_haystack.opensearch import OpenSearchIndex
 
 _BUNDLE_MARK = "manifest.json"
 _CHECKPOINT_MARKS = ("modules.json", "config.json")
@@ -49,3 +52,28 @@ def open_model(model: str) -> "tuple[TextEncoder, str]":
     except ImportError as error:
         raise MissingExtraError(error.name or "torch", "train") from None
     return SentenceEncoder.load(model), path.name or model
+
+
+@contextmanager
+def open_index(name: str, url: str | None, encoder: "TextEncoder", model: str) -> "Iterator[OpenSearchIndex]":
+    """Open an index with the bundle it was built with.
+
+    :param name: name of the index or alias.
+    :param url: address of OpenSearch; None takes ``$OPENSEARCH_URL``.
+    :param encoder: what :func:`open_model` has opened.
+    :param model: its name, for the message.
+    :yields: the index, checked; closed at the end.
+    :raises ConfigurationError: the model is a checkpoint, to which no index is bound.
+    :raises IndexingError: there is no such index, or it was built with another model.
+    :raises ServerUnavailableError: no usable OpenSearch answers.
+    """
+    from cl_haystack.encoder import Encoder
+    from cl_haystack.errors import ConfigurationError
+    from cl_haystack.opensearch import OpenSearchIndex
+
+    if not isinstance(encoder, Encoder):
+        problem = "an index is bound to a bundle; export the checkpoint first: cl-haystack export"
+        raise ConfigurationError(f"{model} is a checkpoint, but {problem}")
+    with closing(OpenSearchIndex(url, name, encoder.bundle)) as index:
+        index.check()
+        yield index

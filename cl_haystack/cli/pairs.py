@@ -32,9 +32,9 @@ _SKIPPED = {
 class Method(StrEnum):
     """How to make pairs of a bare corpus."""
 
-    title = "title"
-    cloze = "cloze"
-    crop = "crop"
+    TITLE = "title"  # in capitals: every text has a method title()
+    CLOZE = "cloze"
+    CROP = "crop"
 
 
 @app.command()
@@ -62,7 +62,7 @@ def from_corpus(
     from cl_haystack.data import PairCounts, pairs_from_corpus, read_corpus
 
     counts = PairCounts()
-    methods = method or [Method.title]
+    methods = method or [Method.TITLE]
     pairs = pairs_from_corpus(read_corpus(corpus), counts, methods=methods, seed=seed)
     _write(pairs, counts, out, corpus, as_json=as_json)
 
