@@ -55,7 +55,7 @@ def open_model(model: str) -> "tuple[TextEncoder, str]":
 
 
 @contextmanager
-def open_index(name: str, url: str | None, encoder: "TextEncoder", model: str) -> "Iterator[OpenSearchIndex]":
+def open_index(name: str, url: str | None, encoder: "TextEncoder", model: str) -> Iterator["OpenSearchIndex"]:
     """Open an index with the bundle it was built with.
 
     :param name: name of the index or alias.
