@@ -34,7 +34,7 @@ def make_tiny_encoder(folder: Path, *, seed: int = 0, **layout: object) -> Sente
     return SentenceEncoder(BertModel(config).eval(), tokenizer, replace(LAYOUT, **layout)).eval()  # type: ignore[arg-type]
 
 
-def make_tiny_checkpoint(folder: Path, **layout: object) -> Path:
+def make_tiny_checkpoint(folder: Path, *, seed: int = 0, **layout: object) -> Path:
     """Write that encoder in the classic sentence-transformers layout."""
-    make_tiny_encoder(folder / "raw", **layout).save(folder / "checkpoint", training={})
+    make_tiny_encoder(folder / "raw", seed=seed, **layout).save(folder / "checkpoint", training={})
     return folder / "checkpoint"

@@ -54,6 +54,52 @@ class TellProgress(TrainerCallback):
         self._on_progress(Progress(state.global_step, state.max_steps, note))
 
 
+class EvaluateEvenly(TrainerCallback):
+    """Evaluates several times, evenly spread over the run, the last time at its end.
+
+    :param num_evaluations: how often; a run of fewer steps evaluates at each.
+    """
+
+    def __init__(self, num_evaluations: int) -> None:
+        self._num_evaluations = num_evaluations
+
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> TrainerControl:
+        """Ask for an evaluation, and for a state with the weights that it measured, where it is time."""
+        last, this = (
+            self._num_evaluations * step // state.max_steps
+            for step in (state.global_step - 1, state.global_step)
+        )
+        if this > last:
+            control.should_evaluate = control.should_save = True
+        return control
+
+
+class StopWithoutGain(TrainerCallback):
+    """Stops when evaluations in a row are no better than the best before them.
+
+    It counts what the run's history tells, so that an interrupted run stops where it would have stopped.
+
+    :param patience: how many evaluations.
+    :param metric: what is compared; more is better.
+    """
+
+    def __init__(self, patience: int, metric: str) -> None:
+        self._patience = patience
+        self._metric = f"eval_{metric}"
+
+    def on_evaluate(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> TrainerControl:
+        """Ask to stop where it is time."""
+        values = [entry[self._metric] for entry in state.log_history if self._metric in entry]
+        if len(values) - 1 - values.index(max(values)) >= self._patience:
+            control.should_training_stop = True
+            control.should_save = False  # nobody shall go on from here
+        return control
+
+
 class SaveAndStop(TrainerCallback):
     """Saves a state when enough time has passed, and saves and stops when a signal asks to.
 

@@ -87,7 +87,7 @@ class ScheduledBatches(Dataset[TrainingBatch]):
         owned = [(i, negative) for i, row in enumerate(rows) for negative in row["negatives"]]
         candidates = [row["positive"] for row in rows] + [negative for _, negative in owned]
         owners = [*range(len(rows)), *(owner for owner, _ in owned)]
-        needs_guide = self._sets[batch.training_set].loss.needs_guide
+        needs_guide = self._sets[batch.training_set].needs_guide
         return {
             "training_set": batch.training_set,
             "texts": self._prompting.pack(anchors, candidates),
@@ -115,10 +115,11 @@ def _facts(
         "candidate_ids": torch.tensor([text_id(text) for text in candidates]),  # (candidates,)
         "weights": torch.tensor([row["weight"] for row in rows]),  # (batch,)
     }
+    # A data set has one of these columns in all of its pairs or in none.
     for column, fact in (("score", "scores"), ("label", "labels")):
         if rows[0][column] is not None:
             facts[fact] = torch.tensor([float(row[column]) for row in rows])  # (batch,)
-    if all(row["candidate_scores"] for row in rows):
+    if rows[0]["candidate_scores"] is not None:
         own = [row["candidate_scores"] for row in rows]
         scores = [row[0] for row in own] + [score for row in own for score in row[1:]]
         facts["candidate_scores"] = torch.tensor(scores)  # (candidates,)

@@ -2,23 +2,27 @@
 
 from typing import Any
 
+import torch
+
 from cl_haystack.errors import MissingExtraError
 from cl_haystack.training.model import SentenceEncoder
 
 
-def add_adapters(encoder: SentenceEncoder, rank: int) -> None:
+def add_adapters(encoder: SentenceEncoder, rank: int, *, seed: int) -> None:
     """Freeze the transformer and put adapters beside all its linear layers.
 
     Source: Hu et al. 2021, arXiv:2106.09685; alpha is twice the rank, as is usual.
 
     :param encoder: changed in place.
     :param rank: rank of the adapters, > 0.
+    :param seed: of the random numbers that they start from.
     :raises MissingExtraError: peft is not installed.
     """
     try:
         from peft import LoraConfig, get_peft_model
     except ImportError:
         raise MissingExtraError("peft", "lora") from None
+    torch.manual_seed(seed)
     config = LoraConfig(r=rank, lora_alpha=2 * rank, target_modules="all-linear")
     encoder.transformer = get_peft_model(encoder.transformer, config)
 

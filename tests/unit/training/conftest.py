@@ -1,13 +1,32 @@
 """Fixtures of the tests of training."""
 
+import json
 from pathlib import Path
 
 import pytest
 
+from cl_haystack.data import RetrievalTask
 from tests.tiny_model import make_tiny_checkpoint
+from tests.unit.training.runs import many_pairs
 
 
 @pytest.fixture
 def checkpoint(tmp_path: Path) -> Path:
     """A tiny checkpoint of random weights."""
     return make_tiny_checkpoint(tmp_path)
+
+
+@pytest.fixture
+def task(tmp_path: Path) -> RetrievalTask:
+    """Questions whose answers a tiny model can learn from the tests' pairs, among other documents."""
+    pairs = many_pairs(20)
+    corpus = tmp_path / "corpus.jsonl"
+    lines = [json.dumps({"_id": str(i), "title": "", "text": pair.positive}) for i, pair in enumerate(pairs)]
+    corpus.write_text("\n".join(lines))
+    return RetrievalTask(
+        name="tiny",
+        corpus_path=corpus,
+        num_documents=len(pairs),
+        queries={str(i): pair.anchor for i, pair in enumerate(pairs)},
+        qrels={str(i): {str(i): 1} for i in range(len(pairs))},
+    )

@@ -2,9 +2,11 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
+from transformers import TrainerCallback
 
 from cl_haystack.data import Pair
 from cl_haystack.training import ContrastiveTrainer, SentenceEncoder, TrainingConfig
@@ -69,3 +71,16 @@ def double_encoder(folder: Path, *, dropout: float = 0.0, **layout: object) -> S
         if isinstance(module, torch.nn.Dropout):
             module.p = dropout
     return encoder
+
+
+class WreckWeights(TrainerCallback):
+    """Makes a model forget, as a learning rate that is too high would: its words change their meaning."""
+
+    def __init__(self, step: int) -> None:
+        self._step = step
+
+    def on_step_end(self, args: Any, state: Any, control: Any, model: Any = None, **_: Any) -> None:
+        if state.global_step == self._step:
+            with torch.no_grad():
+                words = model.encoder.transformer.embeddings.word_embeddings.weight
+                words.copy_(words.flip(0))
