@@ -59,9 +59,7 @@ class TrainedModel(nn.Module):
         :param training_set: whose loss it is.
         :returns: the loss of the batches of all devices, a scalar.
         """
-        embeddings = self.encoder.embed(
-            **texts, mini_batch_size=self._mini_batch_size
-        ).float()  # (texts, dim)
+        embeddings = self.encoder.embed(**texts, mini_batch_size=self._mini_batch_size)  # (texts, dim)
         num_anchors = len(facts["anchor_ids"])
         with torch.autocast(embeddings.device.type, enabled=False):
             anchors, candidates, batch = gather_batch(
