@@ -53,8 +53,8 @@ def mine(
         str, typer.Option(metavar="FIRST:END", help="Ranks to take candidates from; END is not one of them.")
     ] = "0:50",
     relative_margin: Annotated[
-        float, typer.Option(help="A negative's cosine is at most this fraction of the positive's.")
-    ] = 0.95,
+        float, typer.Option(help="A negative's cosine is at least this fraction of the positive's below it.")
+    ] = 0.05,
     absolute_margin: Annotated[
         float, typer.Option(help="A negative's cosine is at least this much below the positive's.")
     ] = 0.0,

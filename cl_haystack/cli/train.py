@@ -132,9 +132,7 @@ def _open_task(directory: Path, split: str, pairs: Path) -> "RetrievalTask":
     from cl_haystack.data import find_overlap, read_beir, read_pairs
 
     task = read_beir(directory, split)
-    overlap = find_overlap(read_pairs(pairs), task)
-    if overlap:
-        err.print(f"[yellow]warning:[/yellow] {overlap.describe()}", soft_wrap=True)
+    err.print(find_overlap(read_pairs(pairs), task).describe(), markup=False, soft_wrap=True)
     return task
 
 

@@ -70,7 +70,7 @@ def mine_hard_negatives(
     search: Search | None = None,
     num_negatives: int = 1,
     rank_range: tuple[int, int] = (0, 50),
-    relative_margin: float = 0.95,
+    relative_margin: float = 0.05,
     absolute_margin: float = 0.0,
     sampling: Sampling = "top",
     duplicate_similarity: float = 0.95,
@@ -91,7 +91,8 @@ def mine_hard_negatives(
     :param num_negatives: negatives to add to a pair, where as many pass.
     :param rank_range: ranks of the search's answer, known positives included: the first, from 0, and the one
         behind the last.
-    :param relative_margin: a negative's cosine is at most this fraction of the positive's, > 0 to 1.
+    :param relative_margin: a negative's cosine is at least this fraction of the positive's below it, 0 to < 1
+        (sentence-transformers' meaning); 0.05 leaves at most 95 % of the positive's.
     :param absolute_margin: a negative's cosine is at least this much below the positive's, ≥ 0.
     :param sampling: take the ``top`` of the candidates that pass, or some at ``random``.
     :param duplicate_similarity: a document whose cosine with a positive reaches this is a near copy of it;
@@ -138,8 +139,8 @@ class _Rules:
             ("rank_range", self.num_negatives <= end - first, f"at least {self.num_negatives} ranks"),
             (
                 "relative_margin",
-                0 < self.relative_margin <= 1,
-                "a fraction of the positive's cosine, > 0 to 1",
+                0 <= self.relative_margin < 1,
+                "a fraction of the positive's cosine, 0 to below 1, such as 0.05",
             ),
             ("absolute_margin", 0 <= self.absolute_margin <= 2, "a difference of cosines, 0 to 2"),
             ("sampling", self.sampling in ("top", "random"), "'top' or 'random'"),
@@ -150,7 +151,7 @@ class _Rules:
 
     def limit(self, positive: float) -> float:
         """Return the highest cosine that a negative may have, also where the positive's is below 0."""
-        return min(positive - (1 - self.relative_margin) * abs(positive), positive - self.absolute_margin)
+        return min(positive - self.relative_margin * abs(positive), positive - self.absolute_margin)
 
     def choose(self, passed: list[int], pair: Pair) -> list[int]:
         """Take as many as wanted of the candidates that passed, best first."""

@@ -29,14 +29,14 @@ class CorpusRecipe:
     """What is drawn from a corpus.
 
     :param num_negatives: hard negatives mined for each pair.
-    :param relative_margin: a negative's cosine is at most this fraction of the positive's.
+    :param relative_margin: a negative's cosine is at least this fraction of the positive's below it.
     :param methods: how documents become pairs; see :func:`~cl_haystack.data.pairs_from_corpus`.
     :param max_pairs: most pairs made of documents, a sample where there are more: a few minutes of training.
     :param seed: of what is drawn.
     """
 
     num_negatives: int = 1
-    relative_margin: float = 0.95
+    relative_margin: float = 0.05
     methods: tuple[str, ...] = ("cloze",)
     max_pairs: int = 10_000
     seed: int = 42

@@ -91,7 +91,7 @@ def refresh_callbacks(
             continue
         if config.num_workers:
             raise ConfigurationError(
-                f"num_workers is {config.num_workers}, but refreshed negatives cannot be read ahead; set it to 0"
+                f"num_workers is {config.num_workers}: refreshed negatives cannot be read ahead; set it to 0"
             )
         borders = _epoch_borders(schedule, position, every=training_set.remine_every)
         steps = [math.ceil(border / config.gradient_accumulation_steps) for border in borders]

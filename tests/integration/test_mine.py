@@ -18,7 +18,7 @@ __all__ = ["bundle", "checkpoint", "indexed", "task_directory"]
 pytestmark = pytest.mark.integration
 
 ANIMALS = ["cat", "dog", "owl", "bee", "eel", "fox", "ant", "elk", "hen", "cod"]
-RULES = {"num_negatives": 3, "rank_range": (0, 20), "relative_margin": 0.9}
+RULES = {"num_negatives": 3, "rank_range": (0, 20), "relative_margin": 0.1}
 
 
 @pytest.fixture
@@ -84,7 +84,7 @@ def test_the_command_mines_from_an_index(indexed, bundle, task_directory, tmp_pa
     pairs, out = tmp_path / "pairs.jsonl", tmp_path / "mined.jsonl"
     pairs.write_text('{"anchor": "the cat cat", "positive": "cat on the on"}\n')
     command = ("mine", pairs, task_directory / "corpus.jsonl", "--model", bundle, "-o", out)
-    done = cli(*command, *indexed, "--mode", mode, "--relative-margin", "1", "--json")
+    done = cli(*command, *indexed, "--mode", mode, "--relative-margin", "0", "--json")
     assert done.returncode == 0, done.stderr
     counts = json.loads(done.stdout)
     assert (counts["pairs"], counts["not_in_corpus"]) == (1, 0)

@@ -35,7 +35,7 @@ def mine(pairs, documents, encode, *, first, end, relative_margin, absolute_marg
             good = True
             if similarity > positive_similarity - absolute_margin:
                 good = False
-            if similarity > positive_similarity - (1 - relative_margin) * abs(positive_similarity):
+            if similarity > positive_similarity - relative_margin * abs(positive_similarity):
                 good = False
             for text in [pair.anchor, *positives]:
                 if same(document.content, text) or same(document.text, text):
