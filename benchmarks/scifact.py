@@ -21,6 +21,7 @@ import json
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -150,11 +151,20 @@ def training_pairs(options: argparse.Namespace, test: RetrievalTask) -> tuple[li
     overlap = find_overlap(everything, test)
     pairs = everything
     if options.clean:
-        pairs = [pair for pair in pairs if not find_overlap([pair], test).near_duplicate_queries]
+        pairs = _without_near_duplicates(pairs, test)
     if options.pairs < len(pairs):
         chosen = sorted(np.random.default_rng(0).permutation(len(pairs))[: options.pairs].tolist())
         pairs = [pairs[i] for i in chosen]
     return pairs, set(overlap.unseen_queries)
+
+
+def _without_near_duplicates(pairs: Sequence[Pair], test: RetrievalTask) -> list[Pair]:
+    """Leave out the pairs whose anchor has almost the words of a test query."""
+    anchors = {str(i): pair.anchor for i, pair in enumerate(pairs)}
+    asked = replace(test, queries=anchors, qrels={anchor: {} for anchor in anchors})
+    queries = (Pair(anchor=query, positive="of a test query") for query in test.queries.values())
+    near = set(find_overlap(queries, asked).near_duplicate_queries)
+    return [pair for i, pair in enumerate(pairs) if str(i) not in near]
 
 
 def control_task(out: Path) -> RetrievalTask:
