@@ -1,0 +1,47 @@
+"""The default recipe: hard negatives where the loss wants them, pairs of documents, never too many."""
+
+from pathlib import Path
+
+from cl_haystack.data import CorpusDocument, Pair
+from cl_haystack.training import ContrastiveTrainer, CorpusRecipe
+from cl_haystack.training.losses import CoSENT, InfoNCE
+from tests.unit.training.runs import CONFIG
+
+WORDS = ["cat", "dog", "sat", "mat", "red", "blue", "house", "runs", "query", "passage"]
+DOCUMENTS = [
+    CorpusDocument(
+        id=str(i),
+        title=f"{WORDS[i % 10]} {WORDS[i // 10]}",
+        text=f"The {WORDS[i % 10]} sat on the red {WORDS[i // 10]} mat. A {WORDS[i // 10]} runs in the blue "
+        f"house {WORDS[i % 10]}. The dog sat there with a {WORDS[(i + 3) % 10]} on it.",
+    )
+    for i in range(40)
+]
+PAIRS = [Pair(anchor=document.title, positive=document.content) for document in DOCUMENTS[:10]]
+
+
+def test_pairs_of_documents_are_bounded_and_repeatable() -> None:
+    everything = CorpusRecipe().pairs_of(DOCUMENTS)
+    some = CorpusRecipe(max_pairs=7).pairs_of(DOCUMENTS)
+    assert len(everything) >= 40
+    assert len(some) == 7
+    assert set(some) <= set(everything)
+    assert some == CorpusRecipe(max_pairs=7).pairs_of(DOCUMENTS)
+    assert some != CorpusRecipe(max_pairs=7, seed=1).pairs_of(DOCUMENTS)
+
+
+def test_negatives_are_other_documents_below_the_margin(checkpoint: Path) -> None:
+    trainer = ContrastiveTrainer(checkpoint, loss=InfoNCE(), config=CONFIG)
+    mined, report = trainer.mine(PAIRS, DOCUMENTS, CorpusRecipe(relative_margin=0.0))
+    contents = {document.content for document in DOCUMENTS}
+    assert report.with_mined > 0
+    for pair in mined:
+        assert set(pair.negatives) <= contents - {pair.positive}
+        assert all(score <= pair.candidate_scores[0] for score in pair.candidate_scores or ())
+
+
+def test_a_loss_without_negatives_gets_none(checkpoint: Path) -> None:
+    trainer = ContrastiveTrainer(checkpoint, loss=CoSENT(), config=CONFIG)
+    mined, report = trainer.mine(PAIRS, DOCUMENTS, CorpusRecipe(relative_margin=0.0))
+    assert mined == PAIRS
+    assert report.mined == 0
