@@ -97,7 +97,7 @@ def test_a_folder_that_is_no_checkpoint_is_not_replaced(run, checkpoint, files, 
 def test_an_interrupted_command_goes_on_to_the_same_checkpoint(checkpoint, files):
     pairs, _, out = files
     state = out.with_name("tuned.training")
-    command = [sys.executable, "-m", "cl_haystack", "train", pairs, "--model", checkpoint, "--epochs", "400"]
+    command = [sys.executable, "-m", "cl_haystack", "train", pairs, "--model", checkpoint, "--epochs", "100"]
     command = [*map(str, command), "--batch-size", "4", "-o"]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     undisturbed = out.with_name("undisturbed")
