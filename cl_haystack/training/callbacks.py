@@ -123,10 +123,12 @@ class SaveAndStop(TrainerCallback):
     ) -> TrainerControl:
         """Ask for a state where it is time."""
         due = time.monotonic() - self._last >= self._interval_s
-        due, stop = _agreed((due, self._stop.signal is not None), args.device)
-        if due or stop:
+        due_anywhere, number = _largest((int(due), self._stop.signal or 0), args.device)
+        if number:
+            self._stop.signal = signal.Signals(number)  # also where it did not arrive
+            control.should_training_stop = True
+        if due_anywhere or number:
             control.should_save = True
-            control.should_training_stop |= stop
             self._last = time.monotonic()
         return control
 
@@ -159,10 +161,10 @@ class StopRequest:
         self.signal = signal.Signals(number)
 
 
-def _agreed(wishes: tuple[bool, ...], device: torch.device) -> tuple[bool, ...]:
+def _largest(wishes: tuple[int, ...], device: torch.device) -> tuple[int, ...]:
     """Let all devices do what one of them wants: they save and stop together or not at all."""
     if not (dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1):
         return wishes
-    votes = torch.tensor([int(wish) for wish in wishes], device=device)
+    votes = torch.tensor(wishes, device=device)
     dist.all_reduce(votes, op=dist.ReduceOp.MAX)
-    return tuple(bool(vote) for vote in votes)
+    return tuple(votes.tolist())

@@ -1,6 +1,8 @@
 """Where a run computes, and in which precision."""
 
 import contextlib
+import os
+from collections.abc import Iterator
 from typing import Any, Literal
 
 import torch
@@ -8,6 +10,7 @@ import torch
 from cl_haystack.errors import ConfigurationError
 
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
+_DEVICE_OF_ACCELERATE = "ACCELERATE_TORCH_DEVICE"
 
 
 def check_device(device: str) -> None:
@@ -51,6 +54,26 @@ def autocast(device: str, precision: Precision) -> contextlib.AbstractContextMan
     dtypes = {"bf16": torch.bfloat16, "fp16": torch.float16}
     dtype = dtypes.get(resolve_precision(precision, device))
     return contextlib.nullcontext() if dtype is None else torch.autocast(device, dtype=dtype)
+
+
+@contextlib.contextmanager
+def plain_device_name(device: str) -> Iterator[None]:
+    """Let accelerate call a CPU ``cpu`` while the block runs.
+
+    Of several processes it says ``cpu:0``, where torch.load cannot put the state that a run resumes from
+    (accelerate 1.15, torch 2.15).
+
+    :param device: ``cpu``, ``cuda`` or ``mps``; only for a CPU anything changes.
+    """
+    before = os.environ.get(_DEVICE_OF_ACCELERATE)
+    if device != "cpu" or before is not None:
+        yield
+        return
+    os.environ[_DEVICE_OF_ACCELERATE] = "cpu"
+    try:
+        yield
+    finally:
+        del os.environ[_DEVICE_OF_ACCELERATE]
 
 
 def _cpu_computes_in_bf16() -> bool:

@@ -12,7 +12,6 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from torch import Tensor
-from torch.distributed.nn.functional import all_gather
 
 from cl_haystack.training.losses.batch import Batch
 
@@ -54,6 +53,28 @@ def _positives_first(parts: Sequence[Tensor], num_positives: Sequence[int]) -> T
     return torch.cat([part[:count] for part, count in pairs] + [part[count:] for part, count in pairs])
 
 
+class _GatherWithGradient(torch.autograd.Function):
+    """What a device embedded counts in the losses of all devices: the way back sums their gradients."""
+
+    # torch.distributed.nn.functional.all_gather is deprecated; what takes its place is not in torch 2.6.
+
+    @staticmethod
+    def forward(ctx: Any, own: Tensor) -> tuple[Tensor, ...]:
+        return tuple(_gathered(own))
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        of_all = torch.stack(gradients)  # (devices, rows, dim)
+        dist.all_reduce(of_all)
+        return of_all[dist.get_rank()]
+
+
+def _gathered(own: Tensor) -> list[Tensor]:
+    parts = [torch.empty_like(own) for _ in range(dist.get_world_size())]
+    dist.all_gather(parts, own)
+    return parts
+
+
 def _gather_rows(own: Tensor) -> list[Tensor]:
     """Gather tensors that may differ in their number of rows: padded, gathered, cut again."""
     count = torch.tensor([len(own)], device=own.device)
@@ -62,9 +83,8 @@ def _gather_rows(own: Tensor) -> list[Tensor]:
     most = int(torch.cat(counts).max())
     padded = torch.cat([own, own.new_zeros(most - len(own), *own.shape[1:])])
     if own.requires_grad:
-        gather: Any = all_gather  # untyped in torch
-        parts = list(gather(padded))
+        gather: Any = _GatherWithGradient.apply  # untyped in torch
+        parts = gather(padded)
     else:
-        parts = [torch.empty_like(padded) for _ in counts]
-        dist.all_gather(parts, padded)
+        parts = _gathered(padded)
     return [part[: int(count)] for part, count in zip(parts, counts, strict=True)]

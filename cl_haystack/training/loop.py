@@ -186,11 +186,11 @@ class TrainingLoop(Trainer):
         finally:
             self.args.output_dir = str(folder)
         self.accelerator.wait_for_everyone()
+        if self.state.best_global_step:
+            best = folder / f"{STATE_PREFIX}{self.state.best_global_step}"
+            self.state.best_model_checkpoint = str(best)
         if self.args.should_save:
-            if self.state.best_global_step:
-                best = folder / f"{STATE_PREFIX}{self.state.best_global_step}"
-                self.state.best_model_checkpoint = str(best)
-                self.state.save_to_json(str(draft / name / _TRAINER_STATE))
+            self.state.save_to_json(str(draft / name / _TRAINER_STATE))
             shutil.rmtree(folder / name, ignore_errors=True)
             (draft / name).replace(folder / name)
             draft.rmdir()

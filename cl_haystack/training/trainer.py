@@ -29,7 +29,7 @@ from cl_haystack.training.callbacks import (
 from cl_haystack.training.checkpoint import read_layout
 from cl_haystack.training.collator import Prompting, ScheduledBatches
 from cl_haystack.training.config import TrainingConfig
-from cl_haystack.training.device import autocast, check_device, resolve_precision
+from cl_haystack.training.device import autocast, check_device, plain_device_name, resolve_precision
 from cl_haystack.training.loop import NotFiniteLossError, TrainedModel, TrainingLoop, newest_state
 from cl_haystack.training.lora import add_adapters, merge_adapters
 from cl_haystack.training.losses import Loss
@@ -135,7 +135,8 @@ class ContrastiveTrainer:
         """
         sets = self._training_sets(pairs)
         self._check_dropout(sets)
-        devices = PartialState(cpu=self._device == "cpu")
+        with plain_device_name(self._device):
+            devices = PartialState(cpu=self._device == "cpu")
         schedule = make_schedule(
             sets,
             batch_size=self.config.batch_size,
@@ -334,7 +335,8 @@ class ContrastiveTrainer:
             options |= {"save_steps": steps, "load_best_model_at_end": True}
             options |= {"metric_for_best_model": BEST_METRIC, "greater_is_better": True}
         try:
-            arguments = TrainingArguments(**{**options, **config.arguments})
+            with plain_device_name(self._device):
+                arguments = TrainingArguments(**{**options, **config.arguments})
         except (TypeError, ValueError) as error:
             raise ConfigurationError(f"transformers.TrainingArguments refuses the options: {error}") from None
         arguments._n_gpu = min(1, arguments.n_gpu)  # several devices: torchrun, never DataParallel

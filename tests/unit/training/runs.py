@@ -1,5 +1,6 @@
 """What the tests of training share: pairs that a tiny model can learn, options, weights to compare."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -84,3 +85,14 @@ class WreckWeights(TrainerCallback):
             with torch.no_grad():
                 words = model.encoder.transformer.embeddings.word_embeddings.weight
                 words.copy_(words.flip(0))
+
+
+class Signal(TrainerCallback):
+    """Sends this process a signal at a step."""
+
+    def __init__(self, number: int, step: int) -> None:
+        self._number, self._step = number, step
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        if state.global_step == self._step:
+            os.kill(os.getpid(), self._number)

@@ -1,6 +1,5 @@
 """An interrupted run goes on where it was: the weights at the end are those of a run nobody interrupted."""
 
-import os
 import random
 import resource
 import signal
@@ -20,7 +19,7 @@ from cl_haystack.training.losses import CoSENT, InfoNCE
 from cl_haystack.training.training_set import TrainingSet
 from tests.tiny_model import make_tiny_checkpoint
 from tests.unit.training.processes import kill_at_file_event, run, start
-from tests.unit.training.runs import WreckWeights, assert_same_weights, changed, many_pairs, weights
+from tests.unit.training.runs import Signal, WreckWeights, assert_same_weights, changed, many_pairs, weights
 
 # Dropout, two data sets in turn, a learned temperature, accumulation: all of it has a state of its own.
 OPTIONS: dict[str, Any] = {
@@ -39,17 +38,6 @@ def two_sets() -> list[TrainingSet]:
         TrainingSet(many_pairs(20, negatives=lambda i: i % 3), loss=InfoNCE(learn_scale=True), name="ranked"),
         TrainingSet(graded, loss=CoSENT(), name="graded", num_epochs=3),
     ]
-
-
-class Signal(TrainerCallback):
-    """Sends this process a signal at a step."""
-
-    def __init__(self, number: int, step: int) -> None:
-        self._number, self._step = number, step
-
-    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        if state.global_step == self._step:
-            os.kill(os.getpid(), self._number)
 
 
 def train(checkpoint: Path, state: Path, result: Path, dies_at_file_event: int = 0, **options: Any) -> None:
