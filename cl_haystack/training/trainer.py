@@ -102,6 +102,8 @@ class ContrastiveTrainer:
         self.loss = loss
         self.config = config or TrainingConfig()
         self._device = device
+        with plain_device_name(device):
+            self._devices = PartialState(cpu=device == "cpu")  # from here "cuda" is this process's own
         self._precision = resolve_precision(self.config.precision, device)
         self._base_model = str(model)
         self._base_folder = resolve_model(self._base_model)
@@ -135,8 +137,7 @@ class ContrastiveTrainer:
         """
         sets = self._training_sets(pairs)
         self._check_dropout(sets)
-        with plain_device_name(self._device):
-            devices = PartialState(cpu=self._device == "cpu")
+        devices = self._devices
         schedule = make_schedule(
             sets,
             batch_size=self.config.batch_size,
@@ -194,7 +195,7 @@ class ContrastiveTrainer:
         """
         if self._record is None:
             raise TrainingError("there is nothing to save yet; call train first")
-        if PartialState().is_main_process:
+        if self._devices.is_main_process:
             self.encoder.save(Path(path), training=self._record)
 
     @property
