@@ -9,6 +9,8 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+from cl_haystack.training.lora import scaled_adapters
+
 Weights = dict[str, Tensor]
 
 
@@ -25,8 +27,12 @@ def averaged(module: nn.Module, base: Weights, base_weight: float) -> Iterator[N
     :param base: the base model's weights.
     :param base_weight: share of the base model, 0 to 1.
     """
-    if not base_weight or base.keys() != module.state_dict().keys():  # adapters are not averaged
+    if not base_weight:
         yield
+        return
+    if base.keys() != module.state_dict().keys():  # adapters beside the base model's weights
+        with scaled_adapters(module, 1 - base_weight):
+            yield
         return
     tuned = copy_of_weights(module)
     average(module, base, base_weight)

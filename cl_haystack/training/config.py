@@ -11,6 +11,16 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from cl_haystack.errors import ConfigurationError
 
+Schedule = Literal[
+    "linear",
+    "cosine",
+    "cosine_with_restarts",
+    "polynomial",
+    "constant",
+    "constant_with_warmup",
+    "inverse_sqrt",
+]
+
 
 class TrainingConfig(BaseModel):
     """Options of the training loop. A loss owns its own parameters.
@@ -27,7 +37,8 @@ class TrainingConfig(BaseModel):
     :param learning_rate: peak of the schedule. 5e-5 gains two to four times as much as the customary 2e-5
         on hundreds of pairs.
     :param layer_decay: each layer learns at this fraction of the rate of the layer above it.
-    :param schedule: how the rate goes on after the warm-up, by transformers' name.
+    :param schedule: how the rate goes on after the warm-up, by transformers' name; those that need options
+        of their own go through ``arguments``.
     :param warmup_ratio: share of the steps in which the rate rises from 0.
     :param weight_decay: of AdamW, on matrices only.
     :param max_gradient_norm: gradients are scaled down to this norm.
@@ -63,7 +74,7 @@ class TrainingConfig(BaseModel):
 
     learning_rate: float = Field(default=5e-5, gt=0, allow_inf_nan=False)
     layer_decay: float = Field(default=1.0, gt=0, le=1)
-    schedule: str = "linear"
+    schedule: Schedule = "linear"
     warmup_ratio: float = Field(default=0.1, ge=0, le=1)
     weight_decay: float = Field(default=0.01, ge=0)
     max_gradient_norm: float = Field(default=1.0, gt=0)
@@ -128,4 +139,4 @@ class TrainingConfig(BaseModel):
 
         :param path: the file to write.
         """
-        Path(path).write_text(yaml.safe_dump(self.model_dump(), sort_keys=False), encoding="utf-8")
+        Path(path).write_text(yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False), encoding="utf-8")

@@ -1,8 +1,11 @@
 """Low-rank adapters: train a small part of the parameters, merge it into the weights at the end."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
+from torch import nn
 
 from cl_haystack.errors import MissingExtraError
 from cl_haystack.training.model import SentenceEncoder
@@ -25,6 +28,26 @@ def add_adapters(encoder: SentenceEncoder, rank: int, *, seed: int) -> None:
     torch.manual_seed(seed)
     config = LoraConfig(r=rank, lora_alpha=2 * rank, target_modules="all-linear")
     encoder.transformer = get_peft_model(encoder.transformer, config)
+
+
+@contextmanager
+def scaled_adapters(module: nn.Module, factor: float) -> Iterator[None]:
+    """Let adapters count for less while the block runs.
+
+    :param module: a model with adapters.
+    :param factor: how much of them counts.
+    """
+    layers: list[Any] = [
+        layer for layer in module.modules() if isinstance(getattr(layer, "scaling", None), dict)
+    ]
+    before = [dict(layer.scaling) for layer in layers]
+    for layer in layers:
+        layer.scaling = {name: factor * scaling for name, scaling in layer.scaling.items()}
+    try:
+        yield
+    finally:
+        for layer, scaling in zip(layers, before, strict=True):
+            layer.scaling = scaling
 
 
 def merge_adapters(encoder: SentenceEncoder) -> None:

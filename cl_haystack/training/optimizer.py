@@ -17,21 +17,22 @@ def make_optimizer(model: TrainedModel, config: TrainingConfig) -> torch.optim.O
     """Return fused AdamW over the parameters that are trained.
 
     Layer ``l`` of ``n`` learns at ``layer_decay ** (n - l)`` of the rate, the embeddings at
-    ``layer_decay ** n`` (Howard and Ruder 2018, arXiv:1801.06146, section 3.2).
+    ``layer_decay ** n``, what follows the layers at the full one (Howard and Ruder 2018, arXiv:1801.06146,
+    section 3.2).
 
     :param model: what is trained.
     :param config: rate, decay of weights and of layers.
     :returns: the optimizer.
     """
-    encoder = [(name, p) for name, p in model.encoder.named_parameters() if p.requires_grad]
-    num_layers = 1 + max((_layer_of(name) for name, _ in encoder), default=0)
+    encoder = [(_layer_of(name), p) for name, p in model.encoder.named_parameters() if p.requires_grad]
+    top = max((layer for layer, _ in encoder if layer is not None), default=0)
     groups: dict[tuple[int, bool], list[nn.Parameter]] = {}
-    for name, parameter in encoder:
-        groups.setdefault((_layer_of(name), parameter.ndim > 1), []).append(parameter)
+    for layer, parameter in encoder:
+        groups.setdefault((top if layer is None else layer, parameter.ndim > 1), []).append(parameter)
     options: list[dict[str, Any]] = [
         {
             "params": parameters,
-            "lr": config.learning_rate * config.layer_decay ** (num_layers - 1 - layer),
+            "lr": config.learning_rate * config.layer_decay ** (top - layer),
             "weight_decay": config.weight_decay if is_matrix else 0.0,
         }
         for (layer, is_matrix), parameters in groups.items()
@@ -43,7 +44,9 @@ def make_optimizer(model: TrainedModel, config: TrainingConfig) -> torch.optim.O
     return torch.optim.AdamW(options, lr=config.learning_rate, fused=True)
 
 
-def _layer_of(name: str) -> int:
-    """Return the number of a parameter's layer, from 1; 0 for the embeddings."""
+def _layer_of(name: str) -> int | None:
+    """Return the number of a parameter's layer, from 1; 0 for the embeddings, None for what follows all."""
     found = _LAYER.search(name)
-    return int(found.group(1)) + 1 if found else 0
+    if found:
+        return int(found.group(1)) + 1
+    return 0 if "emb" in name else None

@@ -7,7 +7,7 @@ import pytest
 
 from cl_haystack.data import RetrievalTask
 from tests.tiny_model import make_tiny_checkpoint
-from tests.unit.training.runs import many_pairs
+from tests.unit.training.runs import pairs_to_learn
 
 
 @pytest.fixture
@@ -18,8 +18,8 @@ def checkpoint(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def task(tmp_path: Path) -> RetrievalTask:
-    """Questions whose answers a tiny model can learn from the tests' pairs, among other documents."""
-    pairs = many_pairs(20)
+    """Questions whose answers a tiny model does not know, and can learn from ``pairs_to_learn(20)``."""
+    pairs = pairs_to_learn(20)
     corpus = tmp_path / "corpus.jsonl"
     lines = [json.dumps({"_id": str(i), "title": "", "text": pair.positive}) for i, pair in enumerate(pairs)]
     corpus.write_text("\n".join(lines))

@@ -44,6 +44,15 @@ def many_pairs(number: int, *, negatives: Callable[[int], int] = lambda _: 0) ->
     ]
 
 
+def pairs_to_learn(number: int) -> list[Pair]:
+    """Return pairs that only training brings together: answers to the questions of other pairs."""
+    pairs = many_pairs(number)
+    return [
+        pair.model_copy(update={"positive": pairs[(7 * i + 3) % number].positive})
+        for i, pair in enumerate(pairs)
+    ]
+
+
 _LETTERS = str.maketrans("0123456789", "abcdefghij")
 
 
@@ -75,7 +84,7 @@ def double_encoder(folder: Path, *, dropout: float = 0.0, **layout: object) -> S
 
 
 class WreckWeights(TrainerCallback):
-    """Makes a model forget, as a learning rate that is too high would: its words change their meaning."""
+    """Makes a model forget, as a learning rate that is too high would: its words lose their meaning."""
 
     def __init__(self, step: int) -> None:
         self._step = step
@@ -83,8 +92,7 @@ class WreckWeights(TrainerCallback):
     def on_step_end(self, args: Any, state: Any, control: Any, model: Any = None, **_: Any) -> None:
         if state.global_step == self._step:
             with torch.no_grad():
-                words = model.encoder.transformer.embeddings.word_embeddings.weight
-                words.copy_(words.flip(0))
+                model.encoder.transformer.embeddings.word_embeddings.weight.zero_()
 
 
 class Signal(TrainerCallback):

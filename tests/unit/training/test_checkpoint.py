@@ -1,6 +1,7 @@
 """The checkpoint: sentence-transformers reads it, every layout is read, none is half-written."""
 
 import json
+import resource
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from cl_haystack.training import SentenceEncoder
 from cl_haystack.training.checkpoint import read_layout, written_beside
 from cl_haystack.training.model import resolve_model
 from tests.tiny_model import make_tiny_checkpoint, make_tiny_encoder
+from tests.unit.training.processes import run
 
 TEXTS = ["the cat sat on the mat", "dog", "red house " * 30, "query passage"]
 
@@ -123,6 +125,24 @@ def test_failed_save_leaves_the_old_checkpoint(tmp_path: Path, monkeypatch: pyte
         encoder.save(target, training={"run": 2})
     assert read_layout(target).training == {"run": 1}
     assert sorted(path.name for path in tmp_path.iterdir()) == before
+
+
+def save_on_a_small_disk(folder: Path, most_bytes: int) -> None:
+    encoder = make_tiny_encoder(folder / "raw")
+    _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (most_bytes, hard))
+    with pytest.raises(CheckpointError, match="cannot be written"):
+        encoder.save(folder / "checkpoint", training={"run": 2})
+
+
+@pytest.mark.parametrize("most_bytes", [1_000, 100], ids=["weights", "config"])
+def test_full_disk_leaves_the_old_checkpoint(tmp_path: Path, most_bytes: int) -> None:
+    """The system itself refuses to write more than so many bytes of a file."""
+    checkpoint = make_tiny_checkpoint(tmp_path)
+    before = SentenceEncoder.load(checkpoint).encode_queries(TEXTS)
+    run(save_on_a_small_disk, tmp_path, most_bytes)
+    np.testing.assert_array_equal(SentenceEncoder.load(checkpoint).encode_queries(TEXTS), before)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["checkpoint", "raw"]
 
 
 @pytest.mark.parametrize("fault", [KeyboardInterrupt, RuntimeError])

@@ -23,6 +23,7 @@ from tests.unit.training.runs import (
     assert_same_weights,
     changed,
     many_pairs,
+    pairs_to_learn,
     weights,
 )
 
@@ -127,7 +128,7 @@ def test_a_signal_to_one_device_stops_all_and_all_resume(checkpoint: Path, tmp_p
 
 def with_a_task(checkpoint: Path, folder: Path, task: RetrievalTask) -> None:
     trainer = ContrastiveTrainer(checkpoint, config=changed(**OPTIONS | {"evaluations": 2, "batch_size": 4}))
-    report = trainer.train(many_pairs(20), task=task, state=folder / "state")
+    report = trainer.train(pairs_to_learn(20), task=task, state=folder / "state")
     rank = os.environ["RANK"]
     torch.save((report.evaluations, weights(trainer.encoder)), folder / f"result-{rank}")
 

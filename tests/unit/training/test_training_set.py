@@ -1,0 +1,79 @@
+"""Pairs and losses that do not fit are told apart before the first step, by column and number."""
+
+import pytest
+
+from cl_haystack.data import Pair
+from cl_haystack.errors import DataError
+from cl_haystack.training.losses import (
+    Contrastive,
+    CoSENT,
+    CosineSimilarity,
+    DistillKL,
+    InfoNCE,
+    Loss,
+    MarginMSE,
+    Matryoshka,
+    Triplet,
+)
+from cl_haystack.training.training_set import TrainingSet
+
+PLAIN = Pair(anchor="cat", positive="red")
+NEGATIVE = Pair(anchor="cat", positive="red", negatives=("blue",))
+SCORED = Pair(anchor="cat", positive="red", score=0.5)
+LABELLED = Pair(anchor="cat", positive="red", label=1)
+TAUGHT = NEGATIVE.model_copy(update={"candidate_scores": (2.0, 1.0)})
+HEAVY = Pair(anchor="cat", positive="red", weight=2)
+
+
+@pytest.mark.parametrize(
+    ("loss", "pairs", "message"),
+    [
+        (
+            CoSENT(),
+            [SCORED, PLAIN, PLAIN],
+            "2 of the 3 pairs of 'mine' have no 'score', which .* cosent needs",
+        ),
+        (Contrastive(), [PLAIN], "1 of the 1 pairs of 'mine' have no 'label'"),
+        (Triplet(), [NEGATIVE, PLAIN], "1 of the 2 pairs of 'mine' have no 'negatives'"),
+        (Matryoshka(CoSENT(), [8]), [PLAIN], "no 'score', which the loss matryoshka needs"),
+        (
+            InfoNCE(),
+            [SCORED, SCORED],
+            "2 of the 2 pairs of 'mine' have 'score', which .* infonce does not use",
+        ),
+        (InfoNCE(), [LABELLED], "have 'label', which the loss infonce does not use"),
+        (
+            CoSENT(),
+            [SCORED.model_copy(update={"negatives": ("n",)})],
+            "have 'negatives', .* cosent does not use",
+        ),
+        (
+            DistillKL(),
+            [TAUGHT, NEGATIVE],
+            "1 of the 2 pairs of 'mine' have no 'candidate_scores', the others do",
+        ),
+        (
+            CoSENT(),
+            [SCORED.model_copy(update={"weight": 2.0})],
+            "have a weight, but the loss cosent compares",
+        ),
+        (InfoNCE(), [], "'mine' is empty; expected pairs"),
+    ],
+)
+def test_columns_that_do_not_fit_are_named(loss: Loss, pairs: list[Pair], message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        TrainingSet(pairs, loss=loss, name="mine")
+
+
+@pytest.mark.parametrize(
+    ("loss", "pairs"),
+    [
+        (InfoNCE(), [PLAIN, NEGATIVE, HEAVY]),
+        (CosineSimilarity(), [SCORED.model_copy(update={"weight": 2.0})]),
+        (MarginMSE(), [TAUGHT]),
+        (MarginMSE(), [NEGATIVE]),
+        (Matryoshka(InfoNCE(), [8]), [NEGATIVE]),
+    ],
+)
+def test_columns_that_fit(loss: Loss, pairs: list[Pair]) -> None:
+    assert len(TrainingSet(pairs, loss=loss)) == len(pairs)
