@@ -42,10 +42,11 @@ from cl_haystack.encoder.protocol import TextEncoder
 from cl_haystack.evaluation import compare, evaluate_retrieval
 from cl_haystack.training import (
     ContrastiveTrainer,
-    CorpusRecipe,
+    Recipe,
     SentenceEncoder,
     TrainingConfig,
     TrainingSet,
+    positives_of,
 )
 from cl_haystack.training.device import autocast
 from cl_haystack.training.model import resolve_model
@@ -59,7 +60,8 @@ Train = Callable[[Sequence[Pair], Path, int, argparse.Namespace], TextEncoder]
 def train_ours(pairs: Sequence[Pair], directory: Path, seed: int, options: argparse.Namespace) -> TextEncoder:
     """Train with our defaults on the pairs alone."""
     trainer = ContrastiveTrainer(MODEL, config=_config(seed, options), device=options.device)
-    trainer.train(pairs)
+    mined, _ = trainer.mine(pairs, positives_of(pairs), Recipe(seed=seed))
+    trainer.train(mined)
     return trainer.encoder
 
 
@@ -69,7 +71,7 @@ def train_ours_with_corpus(
     """Train with our defaults on the pairs and the documents."""
     trainer = ContrastiveTrainer(MODEL, config=_config(seed, options), device=options.device)
     documents = list(read_corpus(directory / "corpus.jsonl"))
-    recipe = CorpusRecipe(seed=seed)
+    recipe = Recipe(seed=seed)
     mined, _ = trainer.mine(pairs, documents, recipe)
     drawn = TrainingSet(recipe.pairs_of(documents), name="corpus", num_epochs=1)
     trainer.train([TrainingSet(mined), drawn])

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from cl_haystack.data import CorpusDocument, Pair, RetrievalTask
-    from cl_haystack.training import ContrastiveTrainer, CorpusRecipe, TrainingReport, TrainingSet
+    from cl_haystack.training import ContrastiveTrainer, Recipe, TrainingReport, TrainingSet
 
 _STATE_SUFFIX = ".training"
 
@@ -52,7 +52,7 @@ def train(
     max_length: Annotated[
         int | None, typer.Option(min=4, help="Limit in tokens (default: the model's).")
     ] = None,
-    lr: Annotated[float | None, typer.Option(help="Peak learning rate (default: 5e-5).")] = None,
+    lr: Annotated[float | None, typer.Option(help="Peak learning rate (default: 1e-4).")] = None,
     scale: Annotated[
         float | None, typer.Option(help="Inverse temperature (default: the loss's, such as 20).")
     ] = None,
@@ -154,26 +154,25 @@ def _training_sets(
     state: Path,
     refresh_negatives: int | None,
 ) -> "list[TrainingSet]":
-    """Read the pairs; with a corpus, mine negatives and make pairs of documents.
+    """Read the pairs, mine negatives for them, and make pairs of the documents.
 
     What was drawn lies with the state of training: a run that is resumed does not draw it again.
     """
     from cl_haystack.data import read_corpus, read_pairs
-    from cl_haystack.errors import ConfigurationError
-    from cl_haystack.training import CorpusRecipe, TrainingSet
+    from cl_haystack.training import Recipe, TrainingSet, positives_of
     from cl_haystack.training.checkpoint import describe_dataset
 
     provenance = describe_dataset(pairs, licence=licence)
-    if corpus is None:
-        if refresh_negatives is not None:
-            raise ConfigurationError("--refresh-negatives mines from documents; give them with --corpus")
+    drawn_from = {} if corpus is None else describe_dataset(corpus)
+    if corpus is None and not _may_be_mined(pairs):
         return [TrainingSet(read_pairs(pairs), loss=trainer.loss, provenance=provenance)]
-    drawn_from = describe_dataset(corpus)
-    folder = state / f"{provenance['sha256'][:8]}-{drawn_from['sha256'][:8]}"
-    given, documents = list(read_pairs(pairs)), list(read_corpus(corpus))
-    recipe = CorpusRecipe(seed=trainer.config.seed)
+    folder = state / f"{provenance['sha256'][:8]}-{drawn_from.get('sha256', 'alone')[:8]}"
+    given = list(read_pairs(pairs))
+    documents = positives_of(given) if corpus is None else list(read_corpus(corpus))
+    recipe = Recipe(seed=trainer.config.seed)
     if not (folder / "pairs.jsonl").is_file():
-        _draw(given, documents, trainer, recipe, folder)
+        own = [] if corpus is None else recipe.pairs_of(documents)
+        _draw(given, documents, own, trainer, recipe, folder)
     mined = TrainingSet(
         read_pairs(folder / "pairs.jsonl"),
         loss=trainer.loss,
@@ -187,24 +186,34 @@ def _training_sets(
     return [mined, TrainingSet(own, name="corpus", num_epochs=1, provenance=drawn_from)]
 
 
+def _may_be_mined(pairs: Path) -> bool:
+    """Tell whether pairs without a corpus get negatives: not if they have some, nor if they are very many."""
+    from cl_haystack.data import read_pairs
+    from cl_haystack.training.recipe import MAX_MINED_PAIRS
+
+    numbered = enumerate(read_pairs(pairs), start=1)
+    return not any(number > MAX_MINED_PAIRS or pair.negatives for number, pair in numbered)
+
+
 def _draw(
     pairs: "Sequence[Pair]",
     documents: "Sequence[CorpusDocument]",
+    own: "Sequence[Pair]",
     trainer: "ContrastiveTrainer",
-    recipe: "CorpusRecipe",
+    recipe: "Recipe",
     folder: Path,
 ) -> None:
     from cl_haystack.data import write_pairs
 
-    own = recipe.pairs_of(documents)
     if own:
         write_pairs(own, folder / "corpus.jsonl")
     with progress_bar("mining hard negatives") as on_progress:
         mined, report = trainer.mine(pairs, documents, recipe, on_progress=on_progress)
     write_pairs(mined, folder / "pairs.jsonl")
+    made = f", {len(own):,} pairs were made of them" if own else ""
     err.print(
-        f"{report.with_mined:,} of {len(pairs):,} pairs got a hard negative, {len(own):,} pairs were made of "
-        f"{len(documents):,} documents"
+        f"{report.mined:,} hard negatives for {report.with_mined:,} of {len(pairs):,} pairs out of "
+        f"{len(documents):,} texts{made}"
     )
 
 

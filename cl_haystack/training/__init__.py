@@ -11,16 +11,17 @@ except ImportError as missing:
 from cl_haystack.training import losses
 from cl_haystack.training.config import TrainingConfig
 from cl_haystack.training.model import SentenceEncoder
-from cl_haystack.training.recipe import CorpusRecipe
+from cl_haystack.training.recipe import Recipe, positives_of
 from cl_haystack.training.trainer import ContrastiveTrainer, TrainingReport
 from cl_haystack.training.training_set import TrainingSet
 
 __all__ = [
     "ContrastiveTrainer",
-    "CorpusRecipe",
+    "Recipe",
     "SentenceEncoder",
     "TrainingConfig",
     "TrainingReport",
     "TrainingSet",
     "losses",
+    "positives_of",
 ]

@@ -1,9 +1,9 @@
-"""The default recipe: what to train on, beside the pairs, when the user's own documents are at hand.
+"""The default recipe: what to train on, beside the pairs as they are.
 
 1. Each pair gets hard negatives: documents that the base model takes for the answer, with a margin that
-   keeps unknown answers out.
-2. The documents themselves become pairs without a label. They teach the vocabulary of documents that no
-   pair names, which pairs alone do not.
+   keeps unknown answers out. They come from the user's own documents, or else from other pairs' positives.
+   Without them a model gets better at documents that it was trained on, and worse at all others.
+2. The user's documents themselves become pairs without a label.
 
 docs/experiments.md has the figures that chose it.
 """
@@ -23,10 +23,25 @@ from cl_haystack.data import (
 from cl_haystack.encoder.protocol import TextEncoder
 from cl_haystack.progress import OnProgress, ignore
 
+MAX_MINED_PAIRS = 100_000
+"""More pairs than this get negatives only from a corpus that is given: mining would take hours."""
+
+
+def positives_of(pairs: Iterable[Pair]) -> list[CorpusDocument]:
+    """Return what takes the place of a corpus that is not given: the positives, each once.
+
+    :param pairs: training pairs.
+    :returns: one document a positive.
+    """
+    return [
+        CorpusDocument(id=str(i), text=text)
+        for i, text in enumerate(dict.fromkeys(pair.positive for pair in pairs))
+    ]
+
 
 @dataclass(frozen=True, kw_only=True)
-class CorpusRecipe:
-    """What is drawn from a corpus.
+class Recipe:
+    """What is drawn from documents.
 
     :param num_negatives: hard negatives mined for each pair.
     :param relative_margin: a negative's cosine is at least this fraction of the positive's below it.
@@ -35,7 +50,7 @@ class CorpusRecipe:
     :param seed: of what is drawn.
     """
 
-    num_negatives: int = 1
+    num_negatives: int = 3
     relative_margin: float = 0.05
     methods: tuple[str, ...] = ("cloze",)
     max_pairs: int = 10_000

@@ -32,11 +32,11 @@ from cl_haystack.training.config import TrainingConfig
 from cl_haystack.training.device import autocast, check_device, plain_device_name, resolve_precision
 from cl_haystack.training.loop import NotFiniteLossError, TrainedModel, TrainingLoop, newest_state
 from cl_haystack.training.lora import add_adapters, merge_adapters
-from cl_haystack.training.losses import Loss
+from cl_haystack.training.losses import InfoNCE, Loss
 from cl_haystack.training.model import SentenceEncoder, resolve_model
 from cl_haystack.training.optimizer import make_optimizer
 from cl_haystack.training.pair_table import as_pair
-from cl_haystack.training.recipe import CorpusRecipe
+from cl_haystack.training.recipe import Recipe
 from cl_haystack.training.refresh import refresh_callbacks
 from cl_haystack.training.run_state import describe_run, open_state
 from cl_haystack.training.schedule import ScheduledBatch, make_schedule, share_of
@@ -166,7 +166,7 @@ class ContrastiveTrainer:
         self,
         pairs: Sequence[Pair],
         documents: Iterable[CorpusDocument],
-        recipe: CorpusRecipe,
+        recipe: Recipe,
         *,
         on_progress: OnProgress = ignore,
     ) -> tuple[list[Pair], MiningReport]:
@@ -179,7 +179,8 @@ class ContrastiveTrainer:
         :returns: the pairs with negatives, and what mining found; pairs for a loss that uses no negatives
             come back as they are.
         """
-        if self.loss is not None and "negatives" not in self.loss.uses | self.loss.requires:
+        loss = self.loss or InfoNCE()
+        if "negatives" not in loss.uses | loss.requires or loss.positive_is_anchor:
             return list(pairs), MiningReport()
         with self._autocast():
             return recipe.with_negatives(pairs, documents, self.encoder, on_progress=on_progress)

@@ -74,7 +74,6 @@ def test_the_model_is_measured_and_the_overlap_told(checkpoint, files, task_dire
         (("--loss", "cosent"), "have no 'score', which the loss cosent needs"),
         (("--loss", "cosine", "--scale", "3"), "no option 'scale'"),
         (("--lr", "-1"), "learning_rate is -1"),
-        (("--refresh-negatives", "1"), "--corpus"),
         (("--device", "cuda:9"), "device is 'cuda:9'"),
         (("--max-length", "9000"), "has positions for 64"),
     ],

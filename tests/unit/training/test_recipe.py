@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from cl_haystack.data import CorpusDocument, Pair
-from cl_haystack.training import ContrastiveTrainer, CorpusRecipe
+from cl_haystack.training import ContrastiveTrainer, Recipe
 from cl_haystack.training.losses import CoSENT, InfoNCE
 from tests.unit.training.runs import CONFIG
 
@@ -21,18 +21,18 @@ PAIRS = [Pair(anchor=document.title, positive=document.content) for document in 
 
 
 def test_pairs_of_documents_are_bounded_and_repeatable() -> None:
-    everything = CorpusRecipe().pairs_of(DOCUMENTS)
-    some = CorpusRecipe(max_pairs=7).pairs_of(DOCUMENTS)
+    everything = Recipe().pairs_of(DOCUMENTS)
+    some = Recipe(max_pairs=7).pairs_of(DOCUMENTS)
     assert len(everything) >= 40
     assert len(some) == 7
     assert set(some) <= set(everything)
-    assert some == CorpusRecipe(max_pairs=7).pairs_of(DOCUMENTS)
-    assert some != CorpusRecipe(max_pairs=7, seed=1).pairs_of(DOCUMENTS)
+    assert some == Recipe(max_pairs=7).pairs_of(DOCUMENTS)
+    assert some != Recipe(max_pairs=7, seed=1).pairs_of(DOCUMENTS)
 
 
 def test_negatives_are_other_documents_below_the_margin(checkpoint: Path) -> None:
     trainer = ContrastiveTrainer(checkpoint, loss=InfoNCE(), config=CONFIG)
-    mined, report = trainer.mine(PAIRS, DOCUMENTS, CorpusRecipe(relative_margin=0.0))
+    mined, report = trainer.mine(PAIRS, DOCUMENTS, Recipe(relative_margin=0.0))
     contents = {document.content for document in DOCUMENTS}
     assert report.with_mined > 0
     for pair in mined:
@@ -42,6 +42,6 @@ def test_negatives_are_other_documents_below_the_margin(checkpoint: Path) -> Non
 
 def test_a_loss_without_negatives_gets_none(checkpoint: Path) -> None:
     trainer = ContrastiveTrainer(checkpoint, loss=CoSENT(), config=CONFIG)
-    mined, report = trainer.mine(PAIRS, DOCUMENTS, CorpusRecipe(relative_margin=0.0))
+    mined, report = trainer.mine(PAIRS, DOCUMENTS, Recipe(relative_margin=0.0))
     assert mined == PAIRS
     assert report.mined == 0
