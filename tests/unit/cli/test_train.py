@@ -21,7 +21,10 @@ def files(task_directory, tmp_path):
     """Pairs, corpus, and where the checkpoint goes."""
     corpus = [json.loads(line) for line in (task_directory / "corpus.jsonl").read_text().splitlines()]
     pairs = tmp_path / "pairs.jsonl"
-    rows = [{"anchor": d["title"], "positive": d["title"] + " " + d["text"]} for d in corpus]
+    rows = [
+        {"anchor": d["title"], "positive": d["title"] + " " + d["text"], "negative": f"not {d['_id']}"}
+        for d in corpus
+    ]
     pairs.write_text("\n".join(map(json.dumps, rows)))
     return pairs, task_directory / "corpus.jsonl", tmp_path / "out" / "tuned"
 
@@ -40,6 +43,20 @@ def test_flags_go_before_the_file(run, checkpoint, files, tmp_path):
     assert record["datasets"][0]["licence"] == "CC0-1.0"
     assert record["scores"]["positives"]["mean"] <= 1
     assert [path.name for path in out.parent.iterdir()] == ["tuned"]  # no state is left behind
+
+
+def test_pairs_alone_get_negatives_from_each_other(checkpoint, files, monkeypatch, capsys):
+    from cl_haystack.cli.main import main
+
+    pairs, _, out = files
+    alone = [json.loads(line) for line in pairs.read_text().splitlines()]
+    pairs.write_text("\n".join(json.dumps({n: row[n] for n in ("anchor", "positive")}) for row in alone))
+    arguments = ["train", pairs, "--model", checkpoint, "-o", out, "--epochs", "1"]
+    monkeypatch.setattr(sys, "argv", ["cl-haystack", *map(str, arguments)])
+    with pytest.raises(SystemExit):
+        main()
+    assert "pairs out of 10 texts" in " ".join(capsys.readouterr().err.split())
+    assert read_layout(out).training["num_pairs"] == 10
 
 
 def test_documents_give_negatives_and_pairs(run, checkpoint, files):
@@ -71,7 +88,7 @@ def test_the_model_is_measured_and_the_overlap_told(checkpoint, files, task_dire
     ("flags", "message"),
     [
         (("--loss", "infnce"), "loss is 'infnce', expected one of infonce"),
-        (("--loss", "cosent"), "have no 'score', which the loss cosent needs"),
+        (("--loss", "cosent"), "which the loss cosent"),
         (("--loss", "cosine", "--scale", "3"), "no option 'scale'"),
         (("--lr", "-1"), "learning_rate is -1"),
         (("--device", "cuda:9"), "device is 'cuda:9'"),
