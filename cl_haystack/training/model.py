@@ -112,14 +112,7 @@ class SentenceEncoder(nn.Module):
             tokenizer = auto_tokenizer.from_pretrained(layout.transformer, use_fast=True)
         except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
             raise CheckpointError(path, f"cannot be loaded ({error})") from error
-        positions = getattr(transformer.config, "max_position_embeddings", None)
-        if positions and layout.max_length and layout.max_length > positions:
-            raise ConfigurationError(
-                f"max_length is {layout.max_length} tokens, but {path} has positions for {positions}; "
-                "choose a smaller length"
-            )
-        if not tokenizer.is_fast:
-            raise CheckpointError(path, "has no fast tokenizer (tokenizer.json), which serving needs")
+        _check_parts(path, transformer, tokenizer, layout)
         for name, value in own_dropout.items():
             setattr(transformer.config, name, value)
         return cls(transformer, tokenizer, layout).to(device).eval()
@@ -236,6 +229,26 @@ class SentenceEncoder(nn.Module):
                 write_layout(draft, layout, dimension=self.dimension)
         except (OSError, SafetensorError) as error:
             raise CheckpointError(path, f"cannot be written ({error})") from error
+
+
+def _check_parts(path: str | Path, transformer: Any, tokenizer: Any, layout: CheckpointLayout) -> None:
+    """Refuse a transformer, a tokenizer and a length that do not go together, before any work."""
+    positions = getattr(transformer.config, "max_position_embeddings", None)
+    if positions and layout.max_length and layout.max_length > positions:
+        raise ConfigurationError(
+            f"max_length is {layout.max_length} tokens, but {path} has positions for {positions}; "
+            "choose a smaller length"
+        )
+    if not tokenizer.is_fast:
+        raise CheckpointError(path, "has no fast tokenizer (tokenizer.json), which serving needs")
+    known = transformer.get_input_embeddings().num_embeddings
+    largest = max(tokenizer.get_vocab().values())
+    if largest >= known:
+        raise CheckpointError(
+            path,
+            f"has embeddings of {known:,} tokens, but its tokenizer gives ids up to {largest:,}; they are not of "
+            "one model: put the tokenizer there that the model was trained with",
+        )
 
 
 def _set_dropout(config: Any, dropout: float | None) -> dict[str, float]:

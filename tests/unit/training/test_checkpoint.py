@@ -111,6 +111,17 @@ def test_damaged_weights_give_one_error(tmp_path: Path) -> None:
         SentenceEncoder.load(checkpoint)
 
 
+def test_a_tokenizer_of_another_model_is_refused_before_any_work(tmp_path: Path) -> None:
+    from transformers import AutoTokenizer
+
+    checkpoint = make_tiny_checkpoint(tmp_path)
+    tokenizer = AutoTokenizer.from_pretrained(checkpoint)
+    tokenizer.add_tokens([f"word{i}" for i in range(9)])
+    tokenizer.save_pretrained(checkpoint)
+    with pytest.raises(CheckpointError, match=r"embeddings of \d+ tokens, but its tokenizer gives ids up to"):
+        SentenceEncoder.load(checkpoint)
+
+
 def test_failed_save_leaves_the_old_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     encoder = make_tiny_encoder(tmp_path / "raw")
     target = tmp_path / "checkpoint"
