@@ -246,8 +246,8 @@ def _check_parts(path: str | Path, transformer: Any, tokenizer: Any, layout: Che
     if largest >= known:
         raise CheckpointError(
             path,
-            f"has embeddings of {known:,} tokens, but its tokenizer gives ids up to {largest:,}: they are not "
-            "of one model; put the tokenizer there that the model was trained with",
+            f"has embeddings of {known:,} tokens, but its tokenizer gives ids up to {largest:,}: they are "
+            "not of one model; put the tokenizer there that the model was trained with",
         )
 
 
