@@ -87,12 +87,16 @@ class ScheduledBatches(Dataset[TrainingBatch]):
         owned = [(i, negative) for i, row in enumerate(rows) for negative in row["negatives"]]
         candidates = [row["positive"] for row in rows] + [negative for _, negative in owned]
         owners = [*range(len(rows)), *(owner for owner, _ in owned)]
-        needs_guide = self._sets[batch.training_set].needs_guide
+        training_set = self._sets[batch.training_set]
+        guide = self._guide if training_set.needs_guide else None
+        facts = _facts(rows, anchors, candidates, owners)
+        if training_set.uses_candidate_scores:
+            facts["candidate_scores"] = _candidate_scores(rows)
         return {
             "training_set": batch.training_set,
             "texts": self._prompting.pack(anchors, candidates),
-            "guide_texts": self._guide.pack(anchors, candidates) if self._guide and needs_guide else None,
-            "facts": _facts(rows, anchors, candidates, owners),
+            "guide_texts": None if guide is None else guide.pack(anchors, candidates),
+            "facts": facts,
         }
 
     def rows(self, step: int) -> list[dict[str, Any]]:
@@ -119,8 +123,9 @@ def _facts(
     for column, fact in (("score", "scores"), ("label", "labels")):
         if rows[0][column] is not None:
             facts[fact] = torch.tensor([float(row[column]) for row in rows])  # (batch,)
-    if rows[0]["candidate_scores"] is not None:
-        own = [row["candidate_scores"] for row in rows]
-        scores = [row[0] for row in own] + [score for row in own for score in row[1:]]
-        facts["candidate_scores"] = torch.tensor(scores)  # (candidates,)
     return facts
+
+
+def _candidate_scores(rows: Sequence[dict[str, Any]]) -> Tensor:
+    own = [row["candidate_scores"] for row in rows]
+    return torch.tensor([scores[0] for scores in own] + [score for scores in own for score in scores[1:]])

@@ -50,6 +50,7 @@ def autocast(device: str, precision: Precision) -> contextlib.AbstractContextMan
 
     :param device: ``cpu``, ``cuda`` or ``mps``.
     :param precision: as configured.
+    :returns: the context.
     """
     dtypes = {"bf16": torch.bfloat16, "fp16": torch.float16}
     dtype = dtypes.get(resolve_precision(precision, device))

@@ -81,8 +81,8 @@ class TrainingLoop(Trainer):
     :param model: what is trained.
     :param args: of transformers' trainer.
     :param batches: this device's batches, in order.
-    :param guide: embeds texts for losses that need a guide or teacher; not trained.
     :param optimizer: what moves the weights.
+    :param guide: embeds texts for losses that need a guide or teacher; not trained.
     :param evaluate: measures the encoder; None where there is no task.
     :param callbacks: of transformers' trainer.
     """
@@ -152,13 +152,7 @@ class TrainingLoop(Trainer):
         return {"guide_anchors": vectors[:num_anchors], "guide_candidates": vectors[num_anchors:]}
 
     def evaluate(self, *_: Any, metric_key_prefix: str = "eval", **__: Any) -> dict[str, float]:
-        """Measure the encoder as it is now, and tell the callbacks.
-
-        :param *_: what transformers passes and this does not need.
-        :param metric_key_prefix: put before the names of the metrics.
-        :param **__: what transformers passes and this does not need.
-        :returns: the metrics.
-        """
+        """Measure the encoder as it is now, tell the callbacks, and return the metrics."""
         if self._measure is None:
             return {}
         was_training = self._trained.training

@@ -51,9 +51,11 @@ class RefreshNegatives(TrainerCallback):
         """Take up the negatives that an interrupted run had."""
         past = [step for step in self._steps if step <= state.global_step]
         if past and self._file(past[-1]).is_file():
-            self._set.pairs = PairTable(read_pairs(self._file(past[-1])))
+            self._set.refresh(PairTable(read_pairs(self._file(past[-1]))))
         elif past:
             self._refresh(past[-1])  # interrupted between the last step and its mining
+        else:
+            self._set.pairs = self._set.given
 
     def on_step_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
@@ -67,7 +69,7 @@ class RefreshNegatives(TrainerCallback):
         if devices.is_main_process:
             write_pairs(self._remine(), self._file(step))
         devices.wait_for_everyone()
-        self._set.pairs = PairTable(read_pairs(self._file(step)))
+        self._set.refresh(PairTable(read_pairs(self._file(step))))
 
     def _file(self, step: int) -> Path:
         return self._folder / f"negatives-{self._name}-{step}.jsonl"

@@ -39,7 +39,7 @@ def describe_run(
         "base model": base_weights,
         "guide model": guide_weights,
         "configuration": config.model_dump(mode="json", exclude=_MAY_DIFFER),
-        "training data": [s.pairs.digest for s in sets],
+        "training data": [s.given.digest for s in sets],
         "passes over the training data": [s.num_epochs for s in sets],
         "losses": [_without_learned(s.loss.describe()) for s in sets],
         "evaluation task": None if task is None else _digest_of_task(task),

@@ -71,5 +71,5 @@ def share_of(batch: ScheduledBatch, device: int, num_devices: int) -> ScheduledB
 
 def _epoch(training_set: TrainingSet, batch_size: int, seed: int) -> list[list[int]]:
     if training_set.loss.in_batch_negatives:
-        return list(no_duplicate_batches(training_set.pairs.texts, batch_size, seed=seed))
+        return list(no_duplicate_batches(training_set.given.texts, batch_size, seed=seed))
     return shuffled_batches(len(training_set), batch_size, seed=seed)

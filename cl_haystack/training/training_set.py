@@ -40,8 +40,11 @@ class TrainingSet:
         self.remine = remine
         self.remine_every = remine_every
         self.provenance = provenance or {}
-        self.pairs = PairTable(pairs)
-        self._check_columns()
+        self.given = PairTable(pairs)
+        """The pairs as they were given: the order of a run, and whose run it is, depend on them alone."""
+        self.pairs = self.given
+        """The pairs to train on: with other negatives once these have been mined anew."""
+        self._check_columns(self.given)
 
     def __len__(self) -> int:
         return len(self.pairs)
@@ -49,27 +52,40 @@ class TrainingSet:
     @property
     def needs_guide(self) -> bool:
         """Whether a guide or teacher model must embed the texts, because the pairs bring no scores of it."""
-        given = "candidate_scores" in self.loss.uses and self.pairs.present["candidate_scores"]
-        return self.loss.needs_guide and not given
+        return self.loss.needs_guide and not self.uses_candidate_scores
+
+    @property
+    def uses_candidate_scores(self) -> bool:
+        """Whether the loss learns from the scores of candidates, and the pairs bring them."""
+        return "candidate_scores" in self.loss.uses and bool(self.given.present["candidate_scores"])
+
+    def refresh(self, pairs: PairTable) -> None:
+        """Train on the same pairs with other negatives from now on.
+
+        :param pairs: as many, in the same order.
+        :raises DataError: their columns are not those that the loss works on.
+        """
+        self._check_columns(pairs)
+        self.pairs = pairs
 
     def can_teach(self, rows: list[int]) -> bool:
         """Tell whether a batch has anything to tell a positive from."""
         alone = self.loss.in_batch_negatives and len(rows) == 1
-        return bool(rows) and not (alone and self.pairs.num_candidates(rows[0]) < 2)
+        return bool(rows) and not (alone and self.given.num_candidates(rows[0]) < 2)
 
-    def _check_columns(self) -> None:
-        if not len(self):
+    def _check_columns(self, pairs: PairTable) -> None:
+        if not len(pairs):
             raise DataError(f"the training set {self.name!r} is empty; expected pairs")
         # Scores of candidates come with mined negatives, also for losses that only want the negatives.
         loss, known = self.loss, self.loss.requires | self.loss.uses | {"candidate_scores"}
         for column in OPTIONAL_COLUMNS:
-            found = self.pairs.present[column]
+            found = pairs.present[column]
             if column in loss.requires and found < len(self):
                 raise DataError(
                     f"{len(self) - found:,} of the {len(self):,} pairs of {self.name!r} have no {column!r}, "
                     f"which the loss {loss.name} needs: add it, or choose another loss"
                 )
-            if column != "negatives" and 0 < found < len(self):
+            if column in loss.uses - {"negatives"} and 0 < found < len(self):
                 raise DataError(
                     f"{len(self) - found:,} of the {len(self):,} pairs of {self.name!r} have no {column!r}, "
                     "the others do: add it, or remove it from all"
@@ -79,7 +95,7 @@ class TrainingSet:
                     f"{found:,} of the {len(self):,} pairs of {self.name!r} have {column!r}, which the loss "
                     f"{loss.name} does not use: remove it, or choose a loss that does"
                 )
-        if self.pairs.weighted and not loss.weighted:
+        if pairs.weighted and not loss.weighted:
             raise DataError(
                 f"pairs of {self.name!r} have a weight, but the loss {loss.name} compares rows with each "
                 "other and cannot weigh them: remove the weights, or choose another loss"

@@ -105,6 +105,15 @@ def test_scores_that_are_there_need_no_guide() -> None:
     ).needs_guide
 
 
+def test_scores_that_mining_left_on_some_pairs_are_passed_over() -> None:
+    mined = [
+        Pair(anchor="a0", positive="p0", negatives=("n0",), candidate_scores=(0.9, 0.5)),
+        Pair(anchor="a1", positive="p1"),
+    ]
+    for rows in ([0, 1], [1, 0]):
+        assert as_batch(collated(mined, rows, InfoNCE())["facts"]).candidate_scores is None
+
+
 def test_tokens_are_those_that_serving_makes(tmp_path: Path) -> None:
     encoder = make_tiny_encoder(tmp_path, query_prefix="query : ", document_prefix="passage : ")
     prompting = Prompting(encoder.tokenizer, "query : ", "passage : ")

@@ -52,7 +52,7 @@ def test_what_the_file_leaves_out_has_its_default_and_changes_come_last(tmp_path
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("batch_sise: 8", "config.yaml: unknown option 'batch_sise'; known options: num_epochs, batch_size"),
+        ("batchsize: 8", "config.yaml: unknown option 'batchsize'; known options: num_epochs, batch_size"),
         ("batch_size: 0", "config.yaml: batch_size is 0: .*greater than or equal to 1"),
         ("batch_size: many", "batch_size is 'many': .*valid integer"),
         ("learning_rate: .inf", "learning_rate is inf"),

@@ -15,6 +15,7 @@ from cl_haystack.training.losses import (
     Matryoshka,
     Triplet,
 )
+from cl_haystack.training.pair_table import PairTable
 from cl_haystack.training.training_set import TrainingSet
 
 PLAIN = Pair(anchor="cat", positive="red")
@@ -69,6 +70,7 @@ def test_columns_that_do_not_fit_are_named(loss: Loss, pairs: list[Pair], messag
     ("loss", "pairs"),
     [
         (InfoNCE(), [PLAIN, NEGATIVE, HEAVY]),
+        (InfoNCE(), [PLAIN, TAUGHT, NEGATIVE]),  # mining scores the pairs that it finds negatives for
         (CosineSimilarity(), [SCORED.model_copy(update={"weight": 2.0})]),
         (MarginMSE(), [TAUGHT]),
         (MarginMSE(), [NEGATIVE]),
@@ -77,3 +79,20 @@ def test_columns_that_do_not_fit_are_named(loss: Loss, pairs: list[Pair], messag
 )
 def test_columns_that_fit(loss: Loss, pairs: list[Pair]) -> None:
     assert len(TrainingSet(pairs, loss=loss)) == len(pairs)
+
+
+def test_scores_of_candidates_are_of_use_where_the_loss_learns_from_them() -> None:
+    assert not TrainingSet([TAUGHT, PLAIN], loss=InfoNCE()).uses_candidate_scores
+    taught = TrainingSet([TAUGHT], loss=DistillKL())
+    assert (taught.uses_candidate_scores, taught.needs_guide) == (True, False)
+    untaught = TrainingSet([NEGATIVE], loss=DistillKL())
+    assert (untaught.uses_candidate_scores, untaught.needs_guide) == (False, True)
+
+
+def test_refreshed_pairs_must_fit_as_well() -> None:
+    training_set = TrainingSet([NEGATIVE, NEGATIVE], loss=Triplet(), name="mine")
+    with pytest.raises(DataError, match="1 of the 2 pairs of 'mine' have no 'negatives'"):
+        training_set.refresh(PairTable([NEGATIVE, PLAIN]))
+    assert training_set.pairs is training_set.given
+    training_set.refresh(PairTable([TAUGHT, NEGATIVE]))
+    assert training_set.pairs is not training_set.given
