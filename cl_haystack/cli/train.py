@@ -182,8 +182,8 @@ def _training_sets(
     )
     if not (folder / "corpus.jsonl").is_file():
         return [mined]
-    own = read_pairs(folder / "corpus.jsonl")
-    return [mined, TrainingSet(own, name="corpus", num_epochs=1, provenance=drawn_from)]
+    made = read_pairs(folder / "corpus.jsonl")
+    return [mined, TrainingSet(made, name="corpus", num_epochs=1, provenance=drawn_from)]
 
 
 def _may_be_mined(pairs: Path) -> bool:

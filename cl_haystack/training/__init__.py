@@ -12,7 +12,8 @@ from cl_haystack.training import losses
 from cl_haystack.training.config import TrainingConfig
 from cl_haystack.training.model import SentenceEncoder
 from cl_haystack.training.recipe import Recipe, positives_of
-from cl_haystack.training.trainer import ContrastiveTrainer, TrainingReport
+from cl_haystack.training.report import TrainingReport
+from cl_haystack.training.trainer import ContrastiveTrainer
 from cl_haystack.training.training_set import TrainingSet
 
 __all__ = [

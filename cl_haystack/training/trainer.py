@@ -1,23 +1,22 @@
 """From pairs to a better encoder: what a person uses of training."""
 
-import math
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
 from importlib.metadata import version
 from itertools import accumulate, chain, islice
 from pathlib import Path
 from typing import Any, TypeVar
 
 from accelerate import PartialState
-from transformers import PrinterCallback, TrainerCallback, TrainingArguments
+from transformers import PrinterCallback, TrainerCallback
 
 from cl_haystack.bundle.fingerprint import weights_digest
 from cl_haystack.data import CorpusDocument, MiningReport, Pair, RetrievalTask, pool_task, write_pairs
 from cl_haystack.errors import ConfigurationError, DataError, TrainingError, TrainingInterruptedError, quote
 from cl_haystack.progress import OnProgress, ignore
+from cl_haystack.training.arguments import BEST_METRIC, training_arguments
 from cl_haystack.training.averaging import average, averaged, copy_of_weights
 from cl_haystack.training.callbacks import (
     EvaluateEvenly,
@@ -38,40 +37,15 @@ from cl_haystack.training.optimizer import make_optimizer
 from cl_haystack.training.pair_table import as_pair
 from cl_haystack.training.recipe import Recipe
 from cl_haystack.training.refresh import refresh_callbacks
+from cl_haystack.training.report import TrainingReport, make_report
 from cl_haystack.training.run_state import describe_run, open_state
 from cl_haystack.training.schedule import ScheduledBatch, make_schedule, share_of
 from cl_haystack.training.scores import score_distribution
 from cl_haystack.training.training_set import TrainingSet
 
-BEST_METRIC = "ndcg@10"
 _SELF_COMPARING_DROPOUT = 0.1  # the paper's, arXiv:2104.08821, table 2
 _PLAIN_ATTENTION_TOKENS = 512
-_MAX_LOGGED = 1_000  # steps of a run whose loss is told and kept
 T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class TrainingReport:
-    """What a training run did.
-
-    :param num_pairs: pairs of all data sets.
-    :param steps: optimizer steps.
-    :param seconds: wall time of the loop, evaluations included.
-    :param first_loss: mean loss of the first tenth of the steps.
-    :param last_loss: mean loss of the last tenth of the steps.
-    :param unused_pairs: pairs that never were in a batch that could teach anything.
-    :param evaluations: metrics during training, each with its ``step``; empty without a task.
-    :param scores: see :func:`~cl_haystack.training.scores.score_distribution`.
-    """
-
-    num_pairs: int
-    steps: int
-    seconds: float
-    first_loss: float
-    last_loss: float
-    unused_pairs: int
-    evaluations: list[dict[str, float]]
-    scores: dict[str, Any]
 
 
 class ContrastiveTrainer:
@@ -158,7 +132,7 @@ class ContrastiveTrainer:
                 merge_adapters(self.encoder)
             history, steps = loop.state.log_history, loop.state.global_step
         self._finish()
-        report = self._report(sets, schedule, history, steps, seconds)
+        report = make_report(sets, schedule, history, steps=steps, seconds=seconds, scores=self._scores(sets))
         self._record = self._training_record(report, sets)
         return report
 
@@ -183,7 +157,10 @@ class ContrastiveTrainer:
         if "negatives" not in loss.uses | loss.requires or loss.positive_is_anchor:
             return list(pairs), MiningReport()
         with self._autocast():
-            return recipe.with_negatives(pairs, documents, self.encoder, on_progress=on_progress)
+            mined, report = recipe.with_negatives(pairs, documents, self.encoder, on_progress=on_progress)
+        if "candidate_scores" in loss.uses:  # the model's own similarities are no teacher's scores
+            mined = [pair.model_copy(update={"candidate_scores": None}) for pair in mined]
+        return mined, report
 
     def save(self, path: str | Path) -> None:
         """Write the checkpoint, replacing an older one only when the new one is complete.
@@ -295,7 +272,14 @@ class ContrastiveTrainer:
             callbacks.append(StopWithoutGain(self.config.patience, BEST_METRIC))
         loop = TrainingLoop(
             model,
-            self._arguments(folder, num_batches=len(schedule), evaluates=task is not None),
+            training_arguments(
+                self.config,
+                folder,
+                num_batches=len(schedule),
+                device=self._device,
+                precision=self._precision,
+                evaluates=task is not None,
+            ),
             batches=self._batches,
             optimizer=make_optimizer(model, self.config),
             guide=guide,
@@ -305,44 +289,6 @@ class ContrastiveTrainer:
         remove: Any = loop.remove_callback  # untyped in transformers
         remove(PrinterCallback)
         return loop
-
-    def _arguments(self, folder: Path, *, num_batches: int, evaluates: bool) -> TrainingArguments:
-        config = self.config
-        steps = math.ceil(num_batches / config.gradient_accumulation_steps)
-        options: dict[str, Any] = {
-            "output_dir": str(folder),
-            "num_train_epochs": 1,  # the schedule holds all epochs
-            "lr_scheduler_type": config.schedule,
-            "warmup_steps": math.ceil(config.warmup_ratio * steps),
-            "learning_rate": config.learning_rate,
-            "max_grad_norm": config.max_gradient_norm,
-            "gradient_accumulation_steps": config.gradient_accumulation_steps,
-            **({"gradient_checkpointing": True} if config.gradient_checkpointing else {}),
-            "bf16": self._precision == "bf16",
-            "fp16": self._precision == "fp16",
-            "use_cpu": self._device == "cpu",
-            "dataloader_num_workers": config.num_workers,
-            "logging_steps": max(1, steps // _MAX_LOGGED),
-            "logging_nan_inf_filter": False,
-            "disable_tqdm": True,
-            "report_to": [],
-            "save_strategy": "no",
-            "remove_unused_columns": False,
-            "ddp_find_unused_parameters": True,  # BERT's pooler and losses of other data sets get no gradient
-            "seed": config.seed,
-        }
-        if evaluates:
-            # Of the evaluations only the last is asked for here; EvaluateEvenly asks for all.
-            options |= {"eval_strategy": "steps", "eval_steps": steps, "save_strategy": "steps"}
-            options |= {"save_steps": steps, "load_best_model_at_end": True}
-            options |= {"metric_for_best_model": BEST_METRIC, "greater_is_better": True}
-        try:
-            with plain_device_name(self._device):
-                arguments = TrainingArguments(**{**options, **config.arguments})
-        except (TypeError, ValueError) as error:
-            raise ConfigurationError(f"transformers.TrainingArguments refuses the options: {error}") from None
-        arguments._n_gpu = min(1, arguments.n_gpu)  # several devices: torchrun, never DataParallel
-        return arguments
 
     def _evaluation(self, task: RetrievalTask, folder: Path) -> Callable[[], dict[str, float]]:
         num_documents = self.config.evaluation_documents
@@ -403,35 +349,11 @@ class ContrastiveTrainer:
     def _autocast(self) -> AbstractContextManager[Any]:
         return autocast(self._device, self._precision)
 
-    def _report(
-        self,
-        sets: Sequence[TrainingSet],
-        schedule: Sequence[ScheduledBatch],
-        history: Sequence[dict[str, float]],
-        steps: int,
-        seconds: float,
-    ) -> TrainingReport:
-        losses = [entry["loss"] for entry in history if "loss" in entry]
-        tenth = max(1, len(losses) // 10)
-        used = [{row for b in schedule if b.training_set == i for row in b.rows} for i in range(len(sets))]
+    def _scores(self, sets: Sequence[TrainingSet]) -> dict[str, Any]:
         with self._autocast():
-            scores = score_distribution(
+            return score_distribution(
                 self.encoder, sets[0], batch_size=self.config.batch_size, seed=self.config.seed
             )
-        return TrainingReport(
-            num_pairs=sum(map(len, sets)),
-            steps=steps,
-            seconds=seconds,
-            first_loss=sum(losses[:tenth]) / tenth,
-            last_loss=sum(losses[-tenth:]) / tenth,
-            unused_pairs=sum(len(s) - len(rows) for s, rows in zip(sets, used, strict=True)),
-            evaluations=[
-                {name.removeprefix("eval_"): value for name, value in entry.items()}
-                for entry in history
-                if f"eval_{BEST_METRIC}" in entry
-            ],
-            scores=scores,
-        )
 
     def _training_record(self, report: TrainingReport, sets: Sequence[TrainingSet]) -> dict[str, Any]:
         """Return what the checkpoint keeps of the run."""

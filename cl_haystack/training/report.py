@@ -1,0 +1,71 @@
+"""What a training run did, for people and for the checkpoint."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from cl_haystack.training.arguments import BEST_METRIC
+from cl_haystack.training.schedule import ScheduledBatch
+from cl_haystack.training.training_set import TrainingSet
+
+
+@dataclass(frozen=True)
+class TrainingReport:
+    """What a training run did.
+
+    :param num_pairs: pairs of all data sets.
+    :param steps: optimizer steps.
+    :param seconds: wall time of the loop, evaluations included.
+    :param first_loss: mean loss of the first tenth of the steps.
+    :param last_loss: mean loss of the last tenth of the steps.
+    :param unused_pairs: pairs that never were in a batch that could teach anything.
+    :param evaluations: metrics during training, each with its ``step``; empty without a task.
+    :param scores: see :func:`~cl_haystack.training.scores.score_distribution`.
+    """
+
+    num_pairs: int
+    steps: int
+    seconds: float
+    first_loss: float
+    last_loss: float
+    unused_pairs: int
+    evaluations: list[dict[str, float]]
+    scores: dict[str, Any]
+
+
+def make_report(
+    sets: Sequence[TrainingSet],
+    schedule: Sequence[ScheduledBatch],
+    history: Sequence[dict[str, float]],
+    *,
+    steps: int,
+    seconds: float,
+    scores: dict[str, Any],
+) -> TrainingReport:
+    """Sum up a run.
+
+    :param sets: its data sets.
+    :param schedule: its batches.
+    :param history: what transformers' trainer logged.
+    :param steps: optimizer steps.
+    :param seconds: wall time of the loop.
+    :param scores: the trained model's distribution of scores.
+    :returns: the report.
+    """
+    losses = [entry["loss"] for entry in history if "loss" in entry]
+    tenth = max(1, len(losses) // 10)
+    used = [{row for b in schedule if b.training_set == i for row in b.rows} for i in range(len(sets))]
+    return TrainingReport(
+        num_pairs=sum(map(len, sets)),
+        steps=steps,
+        seconds=seconds,
+        first_loss=sum(losses[:tenth]) / tenth,
+        last_loss=sum(losses[-tenth:]) / tenth,
+        unused_pairs=sum(len(s) - len(rows) for s, rows in zip(sets, used, strict=True)),
+        evaluations=[
+            {name.removeprefix("eval_"): value for name, value in entry.items()}
+            for entry in history
+            if f"eval_{BEST_METRIC}" in entry
+        ],
+        scores=scores,
+    )
