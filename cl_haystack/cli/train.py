@@ -2,7 +2,7 @@
 
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -94,12 +94,15 @@ def train(
     torchrun --nproc-per-node 4 -m cl_haystack train … --device cuda
     """
     from accelerate import PartialState
+    from transformers.utils.logging import disable_progress_bar
 
     from cl_haystack.errors import CheckpointError, TrainingInterruptedError
     from cl_haystack.training import ContrastiveTrainer, TrainingConfig
     from cl_haystack.training.checkpoint import is_checkpoint
     from cl_haystack.training.losses import loss_named
 
+    hide: Any = disable_progress_bar  # untyped in transformers, whose version 5 draws bars while it loads
+    hide()
     if out.exists() and not is_checkpoint(out):
         raise CheckpointError(
             out, "exists and is not a checkpoint; it would be replaced: choose another path"

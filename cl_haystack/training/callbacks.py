@@ -45,12 +45,13 @@ class TellProgress(TrainerCallback):
         """Tell a step."""
         logs = logs or {}
         if "eval_ndcg@10" in logs:
-            self._metric = f", nDCG@10 {logs['eval_ndcg@10']:.4f}"
+            self._metric = f", nDCG@10 {logs['eval_ndcg@10']:.3f}"
         if "loss" not in logs:
             return
         seconds = time.perf_counter() - self._started
         pairs = self._pairs_done(state.global_step) - self._pairs_done(self._first_step)
-        note = f"loss {logs['loss']:.4f}, {pairs / max(seconds, 1e-9):.1f} pairs/s{self._metric}"
+        rate = pairs / max(seconds, 1e-9)  # last in the note: what a narrow terminal cuts off
+        note = f"loss {logs['loss']:.3f}{self._metric}, {rate:.1f} pairs/s"
         self._on_progress(Progress(state.global_step, state.max_steps, note))
 
 
