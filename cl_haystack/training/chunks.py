@@ -11,7 +11,7 @@ inside one backward pass, so any loss works, mixed precision works, and devices 
 Source: Gao et al. 2021, arXiv:2101.06983.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -47,7 +47,8 @@ def embed_in_chunks(
     texts = torch.split(token_ids, list(lengths))
     chunks = [
         rows[start : start + (mini_batch_size or len(rows))]
-        for rows in token_budget_batches(lengths, token_budget)
+        for packed in token_budget_batches(lengths, token_budget)
+        for rows in _of_like_length(packed, lengths)
         for start in range(0, len(rows), mini_batch_size or len(rows))
     ]
     parts = []
@@ -63,3 +64,14 @@ def embed_in_chunks(
             parts.append(embed(input_ids, attention_mask))
     order = torch.tensor([i for rows in chunks for i in rows], device=token_ids.device)
     return torch.cat(parts)[order.argsort()]  # (texts, dim)
+
+
+def _of_like_length(rows: Sequence[int], lengths: Sequence[int]) -> Iterator[list[int]]:
+    """Cut texts, longest first, so that questions are not padded to the length of the batch's documents."""
+    part: list[int] = []
+    for row in rows:
+        if part and 2 * lengths[row] < lengths[part[0]]:
+            yield part
+            part = []
+        part.append(row)
+    yield part

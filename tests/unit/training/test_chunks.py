@@ -217,8 +217,21 @@ def test_without_gradients_nothing_is_embedded_twice(tmp_path: Path) -> None:
         vectors = embed_in_chunks(
             embed, **packed(texts(LENGTHS)), pad_id=0, token_budget=1_000, mini_batch_size=4
         )
-    assert calls == [4, 4, 2]
+    assert calls == [3, 4, 3]  # 16 12 9, 7 5 4 4, 3 3 2
     assert not vectors.requires_grad
+
+
+@given(st.lists(st.integers(1, 300), min_size=1, max_size=40))
+def test_less_than_half_of_a_chunk_is_padding(lengths: list[int]) -> None:
+    padded: list[float] = []
+
+    def embed(input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        padded.append(1 - attention_mask.float().mean().item())
+        return torch.zeros(len(input_ids), 1)
+
+    ids = torch.zeros(sum(lengths), dtype=torch.long)
+    embed_in_chunks(embed, ids, lengths, pad_id=0, token_budget=10**6)
+    assert max(padded) <= 0.5
 
 
 @settings(max_examples=50, deadline=None)
