@@ -45,7 +45,6 @@ from cl_haystack.training import (
     Recipe,
     SentenceEncoder,
     TrainingConfig,
-    TrainingSet,
     positives_of,
 )
 from cl_haystack.training.device import autocast
@@ -73,8 +72,7 @@ def train_ours_with_corpus(
     documents = list(read_corpus(directory / "corpus.jsonl"))
     recipe = Recipe(seed=seed)
     mined, _ = trainer.mine(pairs, documents, recipe)
-    drawn = TrainingSet(recipe.pairs_of(documents), name="corpus", num_epochs=1)
-    trainer.train([TrainingSet(mined), drawn])
+    trainer.train(mined)
     return trainer.encoder
 
 

@@ -28,7 +28,14 @@ def train(
     corpus: Annotated[
         Path | None,
         typer.Option(
-            metavar="CORPUS.jsonl", help="Your documents: hard negatives and more pairs are drawn from them."
+            metavar="CORPUS.jsonl",
+            help="Your documents; hard negatives come from them, not from other pairs' positives only.",
+        ),
+    ] = None,
+    draw: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="METHOD", help="Also make pairs of the documents: title, cloze, crop; may be repeated."
         ),
     ] = None,
     refresh_negatives: Annotated[
@@ -126,7 +133,7 @@ def train(
     with devices.main_process_first():
         if devices.is_main_process and not resume:
             shutil.rmtree(state, ignore_errors=True)
-        sets = _training_sets(pairs, corpus, licence, trainer, state, refresh_negatives)
+        sets = _training_sets(pairs, corpus, tuple(draw or ()), licence, trainer, state, refresh_negatives)
     try:
         with progress_bar(f"training on {sum(map(len, sets)):,} pairs") as on_progress:
             report = trainer.train(sets, task=task, state=state, resume=resume, on_progress=on_progress)
@@ -152,6 +159,7 @@ def _open_task(directory: Path, split: str, pairs: Path) -> "RetrievalTask":
 def _training_sets(
     pairs: Path,
     corpus: Path | None,
+    methods: tuple[str, ...],
     licence: str,
     trainer: "ContrastiveTrainer",
     state: Path,
@@ -162,17 +170,21 @@ def _training_sets(
     What was drawn lies with the state of training: a run that is resumed does not draw it again.
     """
     from cl_haystack.data import read_corpus, read_pairs
+    from cl_haystack.errors import ConfigurationError
     from cl_haystack.training import Recipe, TrainingSet, positives_of
     from cl_haystack.training.checkpoint import describe_dataset
 
+    if methods and corpus is None:
+        raise ConfigurationError("--draw makes pairs of documents; give them with --corpus")
     provenance = describe_dataset(pairs, licence=licence)
     drawn_from = {} if corpus is None else describe_dataset(corpus)
     if corpus is None and not _may_be_mined(pairs):
         return [TrainingSet(read_pairs(pairs), loss=trainer.loss, provenance=provenance)]
-    folder = state / f"{provenance['sha256'][:8]}-{drawn_from.get('sha256', 'alone')[:8]}"
+    sources = (provenance["sha256"][:8], drawn_from.get("sha256", "alone")[:8], *methods)
+    folder = state / "-".join(sources)
     given = list(read_pairs(pairs))
     documents = positives_of(given) if corpus is None else list(read_corpus(corpus))
-    recipe = Recipe(seed=trainer.config.seed)
+    recipe = Recipe(methods=methods, seed=trainer.config.seed)
     if not (folder / "pairs.jsonl").is_file():
         own = [] if corpus is None else recipe.pairs_of(documents)
         _draw(given, documents, own, trainer, recipe, folder)

@@ -3,7 +3,7 @@
 1. Each pair gets hard negatives: documents that the base model takes for the answer, with a margin that
    keeps unknown answers out. They come from the user's own documents, or else from other pairs' positives.
    Without them a model gets better at documents that it was trained on, and worse at all others.
-2. The user's documents themselves become pairs without a label.
+2. On demand the user's documents themselves become pairs without a label.
 
 docs/experiments.md has the figures that chose it.
 """
@@ -46,14 +46,15 @@ class Recipe:
     :param num_negatives: hard negatives mined for each pair; three gain a little more than one and take twice
         the time.
     :param relative_margin: a negative's cosine is at least this fraction of the positive's below it.
-    :param methods: how documents become pairs; see :func:`~cl_haystack.data.pairs_from_corpus`.
+    :param methods: how documents become pairs; see :func:`~cl_haystack.data.pairs_from_corpus`. None by
+        default: beside mined negatives such pairs took more than they gave.
     :param max_pairs: most pairs made of documents, a sample where there are more: a few minutes of training.
     :param seed: of what is drawn.
     """
 
     num_negatives: int = 1
     relative_margin: float = 0.05
-    methods: tuple[str, ...] = ("cloze",)
+    methods: tuple[str, ...] = ()
     max_pairs: int = 10_000
     seed: int = 42
 
@@ -63,6 +64,8 @@ class Recipe:
         :param documents: the user's documents.
         :returns: the pairs, each with its method as ``source``.
         """
+        if not self.methods:
+            return []
         made = list(pairs_from_corpus(documents, PairCounts(), methods=self.methods, seed=self.seed))
         if len(made) <= self.max_pairs:
             return made

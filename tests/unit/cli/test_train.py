@@ -61,10 +61,11 @@ def test_pairs_alone_get_negatives_from_each_other(checkpoint, files, monkeypatc
 
 def test_documents_give_negatives_and_pairs(run, checkpoint, files):
     pairs, corpus, out = files
-    run("train", pairs, "--model", checkpoint, "-o", out, "--corpus", corpus, "--epochs", "1")
+    drawn = ("--corpus", corpus, "--draw", "title")
+    run("train", pairs, "--model", checkpoint, "-o", out, *drawn, "--epochs", "1")
     datasets = read_layout(out).training["datasets"]
-    assert datasets[0]["path"] == "pairs.jsonl"
-    assert datasets[0]["num_pairs"] == 10
+    assert [dataset["path"] for dataset in datasets] == ["pairs.jsonl", "corpus.jsonl"]
+    assert [dataset["num_pairs"] for dataset in datasets] == [10, 10]
 
 
 def test_the_model_is_measured_and_the_overlap_told(checkpoint, files, task_directory, monkeypatch, capsys):
@@ -91,6 +92,7 @@ def test_the_model_is_measured_and_the_overlap_told(checkpoint, files, task_dire
         (("--loss", "cosent"), "which the loss cosent"),
         (("--loss", "cosine", "--scale", "3"), "no option 'scale'"),
         (("--lr", "-1"), "learning_rate is -1"),
+        (("--draw", "title"), "give them with --corpus"),
         (("--device", "cuda:9"), "device is 'cuda:9'"),
         (("--max-length", "9000"), "has positions for 64"),
     ],

@@ -21,13 +21,14 @@ PAIRS = [Pair(anchor=document.title, positive=document.content) for document in 
 
 
 def test_pairs_of_documents_are_bounded_and_repeatable() -> None:
-    everything = Recipe().pairs_of(DOCUMENTS)
-    some = Recipe(max_pairs=7).pairs_of(DOCUMENTS)
+    everything = Recipe(methods=("cloze",)).pairs_of(DOCUMENTS)
+    some = Recipe(methods=("cloze",), max_pairs=7).pairs_of(DOCUMENTS)
+    assert Recipe().pairs_of(DOCUMENTS) == []
     assert len(everything) >= 40
     assert len(some) == 7
     assert set(some) <= set(everything)
-    assert some == Recipe(max_pairs=7).pairs_of(DOCUMENTS)
-    assert some != Recipe(max_pairs=7, seed=1).pairs_of(DOCUMENTS)
+    assert some == Recipe(methods=("cloze",), max_pairs=7).pairs_of(DOCUMENTS)
+    assert some != Recipe(methods=("cloze",), max_pairs=7, seed=1).pairs_of(DOCUMENTS)
 
 
 def test_negatives_are_other_documents_below_the_margin(checkpoint: Path) -> None:
