@@ -31,7 +31,7 @@ from cl_haystack.training.checkpoint import describe_dataset, read_layout
 from cl_haystack.training.model import resolve_model
 
 # Two epochs at 128 tokens keep the demo inside ten minutes; half of the docstrings end before 60 tokens.
-CONFIG = TrainingConfig(num_epochs=2, batch_size=64, max_length=128, learning_rate=5e-5)
+CONFIG = TrainingConfig(num_epochs=2, batch_size=64, max_length=128)
 
 
 @dataclass(frozen=True)

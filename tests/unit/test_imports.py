@@ -75,6 +75,13 @@ def test_evaluating_and_mining_import_no_onnxruntime_until_a_bundle_is_opened() 
     assert "onnxruntime" not in modules_after("import cl_haystack.data.mining, cl_haystack.evaluation.live")
 
 
+def test_a_checkpoint_is_read_without_the_trainer_and_what_it_needs() -> None:
+    """Export installs torch and transformers, not accelerate and datasets."""
+    loaded = modules_after("from cl_haystack.training.model import SentenceEncoder")
+    assert "torch" in loaded
+    assert not loaded & {"cl_haystack.training.trainer", "datasets", "peft"}
+
+
 def test_public_names_are_a_decision() -> None:
     assert cl_haystack.__all__ == sorted(cl_haystack.__all__)
     assert set(cl_haystack.__all__) - {"__version__"} == set(cl_haystack._HOMES)
