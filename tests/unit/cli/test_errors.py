@@ -92,7 +92,7 @@ def test_missing_pairs_file(error, tmp_path: Path) -> None:
 
 def test_unknown_loss(error, tmp_path: Path) -> None:
     line = error("train", "pairs.jsonl", "--model", "m", "-o", tmp_path / "out", "--loss", "magic")
-    assert "known losses: infonce" in line
+    assert "loss is 'magic', expected one of infonce, gist" in line
 
 
 @pytest.mark.parametrize(

@@ -67,6 +67,24 @@ def assert_same_weights(found: dict[str, Tensor], expected: dict[str, Tensor]) -
     assert [name for name in found if not torch.equal(found[name], expected[name])] == []
 
 
+def embeddings(encoder: SentenceEncoder) -> Tensor:
+    """What a model makes of some texts, ``(texts, dim)``."""
+    texts = [text for pair in many_pairs(20) for text in (pair.anchor, pair.positive)]
+    return torch.from_numpy(encoder.encode_documents(texts))
+
+
+def assert_nearly_the_same_model(found: Tensor, expected: Tensor, before: Tensor) -> None:
+    """Two models that were trained on the same gradients, summed in another order, embed alike.
+
+    Embeddings and not weights are compared: where a gradient is zero but for rounding, as that of a key's
+    bias always is, Adam makes whole steps of the rounding, which no embedding notices.
+    """
+    change = float((expected - before).abs().max())
+    assert change > 1e-2
+    difference = float((found - expected).abs().max())
+    assert difference < change / 1_000, (difference, change)
+
+
 def trained(checkpoint: Path, pairs: object = PAIRS, **options: object) -> ContrastiveTrainer:
     """Train with the tests' options, some of them changed."""
     trainer = ContrastiveTrainer(checkpoint, config=changed(**options))

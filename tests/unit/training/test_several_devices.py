@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
 
 from cl_haystack.data import RetrievalTask
 from cl_haystack.errors import DataError, TrainingInterruptedError
@@ -20,8 +19,10 @@ from cl_haystack.training.training_set import TrainingSet
 from tests.unit.training.processes import run, run_together
 from tests.unit.training.runs import (
     Signal,
+    assert_nearly_the_same_model,
     assert_same_weights,
     changed,
+    embeddings,
     many_pairs,
     pairs_to_learn,
     weights,
@@ -65,17 +66,10 @@ def accumulating_on_one_device(checkpoint: Path, out: Path) -> None:
     train(checkpoint, out, batch_size=8, gradient_accumulation_steps=2)
 
 
-def weights_of(checkpoint: Path) -> dict[str, Tensor]:
-    return weights(SentenceEncoder.load(checkpoint))
-
-
 def assert_nearly_the_same(found: Path, expected: Path, before: Path) -> None:
-    """Sums in another order: what is left of the difference is a thousandth of what training changed."""
-    old, new, other = weights_of(before), weights_of(expected), weights_of(found)
-    change = max(float((new[name] - old[name]).abs().max()) for name in new)
-    assert change > 1e-2
-    difference = max(float((new[name] - other[name]).abs().max()) for name in new)
-    assert difference < change / 1_000, (difference, change)
+    assert_nearly_the_same_model(
+        *(embeddings(SentenceEncoder.load(path)) for path in (found, expected, before))
+    )
 
 
 @pytest.mark.slow
