@@ -35,7 +35,7 @@ class TrainingConfig(BaseModel):
     :param document_prefix: put before every positive and negative; None keeps the model's.
     :param mixing: how several data sets share a run: ``proportional`` or ``round_robin``.
     :param learning_rate: peak of the schedule. On hundreds of pairs 1e-4 gains far more than the customary
-        2e-5, and nothing is forgotten (docs/experiments.md).
+        2e-5 on documents that pairs name; on others no gain is shown yet (docs/experiments.md).
     :param layer_decay: each layer learns at this fraction of the rate of the layer above it.
     :param schedule: how the rate goes on after the warm-up, by transformers' name; those that need options
         of their own go through ``arguments``.
