@@ -122,10 +122,12 @@ class ContrastiveTrainer:
         )
         if not schedule:
             raise DataError(_nothing_to_learn_from(sets))
-        with tempfile.TemporaryDirectory() as nowhere:
+        self._stop = None if state is None else StopRequest()
+        listening = nullcontext() if self._stop is None else self._stop.listening()
+        with tempfile.TemporaryDirectory() as nowhere, listening:  # from here on a stop is asked for, not made
             folder = Path(nowhere) if state is None else Path(state)
             last = self._open_state(folder, sets, task, devices, resume=resume)
-            loop = self._prepare(sets, schedule, devices, folder, task, on_progress, saves=state is not None)
+            loop = self._prepare(sets, schedule, devices, folder, task, on_progress)
             try:
                 seconds = self._run(loop, folder, last)
             finally:
@@ -247,8 +249,6 @@ class ContrastiveTrainer:
         folder: Path,
         task: RetrievalTask | None,
         on_progress: OnProgress,
-        *,
-        saves: bool,
     ) -> TrainingLoop:
         self._base = copy_of_weights(self._load_base()) if self.config.base_weight else {}
         if self.config.lora_rank:
@@ -261,7 +261,6 @@ class ContrastiveTrainer:
         self._batches = ScheduledBatches(
             sets, shares, _prompting(self.encoder), None if guide is None else _prompting(guide)
         )
-        self._stop = StopRequest() if saves else None
         callbacks = [*self._callbacks, TellProgress(on_progress, _pairs_done(schedule, self.config))]
         callbacks += refresh_callbacks(sets, schedule, self.config, folder)
         if self._stop is not None:
@@ -312,8 +311,7 @@ class ContrastiveTrainer:
     def _run(self, loop: TrainingLoop, folder: Path, last: Path | None) -> float:
         started = time.perf_counter()
         try:
-            with nullcontext() if self._stop is None else self._stop.listening():
-                loop.train(resume_from_checkpoint=None if last is None else str(last))
+            loop.train(resume_from_checkpoint=None if last is None else str(last))
         except NotFiniteLossError as error:
             raise self._not_finite(error, folder) from None
         stopped_by = None if self._stop is None else self._stop.signal
