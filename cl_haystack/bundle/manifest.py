@@ -4,7 +4,7 @@ The models below are the format. They are frozen and refuse unknown fields, so a
 one that this version understands whole.
 """
 
-from typing import Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -20,7 +20,10 @@ KNOWN_FILES = frozenset({MODEL_FILE, TOKENIZER_FILE, MODEL_CARD_FILE, LICENSE_FI
 
 OUTPUT_NAME = "sentence_embedding"
 
-Pooling = Literal["mean", "cls", "lasttoken"]
+PoolingMode = Literal["cls", "max", "mean", "mean_sqrt_len_tokens", "weightedmean", "lasttoken"]
+_ONE_MODE = f"({'|'.join(get_args(PoolingMode))})"
+Pooling = Annotated[str, Field(pattern=rf"^{_ONE_MODE}(\+{_ONE_MODE})*$")]
+"""A mode under sentence-transformers' name, or several whose embeddings are concatenated: ``cls+mean``."""
 Similarity = Literal["cosine", "dot"]
 Precision = Literal["fp32", "fp16", "int8", "int8-block"]
 Sha256 = str
@@ -40,7 +43,7 @@ class FileEntry(_Section):
 class Embedding(_Section):
     """The vectors that the model makes."""
 
-    dimension: int = Field(gt=0)
+    dimension: int = Field(gt=0, le=65_536)
     matryoshka_dimensions: tuple[int, ...] = ()
     pooling: Pooling
     normalize: bool
@@ -50,7 +53,7 @@ class Embedding(_Section):
 class Text(_Section):
     """How texts are prepared: length limit in tokens, and the prefixes that queries and documents get."""
 
-    max_length: int = Field(gt=0)
+    max_length: int = Field(gt=0, le=1_000_000)
     query_prefix: str = ""
     document_prefix: str = ""
 
@@ -58,7 +61,10 @@ class Text(_Section):
 class Numerics(_Section):
     """How the graph computes.
 
-    ``batch_invariant`` promises that a text's vector does not depend, bit for bit, on its batch mates.
+    ``scheme`` says in words how the graph got its precision: ``as trained``, ``dynamic int8, …``.
+    ``batch_invariant`` is about the graph alone: it promises that a text's row does not depend, bit for bit,
+    on the rows and the padding that run with it. An encoder can give what a graph does not promise: int8
+    texts run one at a time are invariant in use.
     """
 
     precision: Precision
@@ -79,9 +85,13 @@ class Parity(_Section):
     """How near the exported graph is to the torch model, measured on real texts at export time."""
 
     cosine_min: float
+    """Lowest cosine between both vectors of a text."""
     cosine_mean: float
     top10_overlap: float
+    """Share of a text's ten nearest other texts that both find."""
     texts: int = Field(gt=0)
+    score_change_max: float | None = None
+    """Largest change of a cosine between two of the texts; None in bundles made before it was measured."""
 
 
 class Quality(_Section):
@@ -99,7 +109,7 @@ class Manifest(_Section):
 
     format: Literal["cl-haystack-bundle"] = FORMAT
     format_version: Literal[1] = FORMAT_VERSION
-    name: str = Field(min_length=1)
+    name: str = Field(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$")  # it goes to terminals
     space_id: str = Field(pattern=r"^[0-9a-f]{32}$")
     fingerprint: str = Field(pattern=r"^[0-9a-f]{32}$")
     files: dict[str, FileEntry]
@@ -112,3 +122,5 @@ class Manifest(_Section):
     quality: tuple[Quality, ...] = ()
     calibration: dict[str, float] = Field(default_factory=dict)
     producer: dict[str, str] = Field(default_factory=dict)
+    checksum: Sha256 | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")
+    """Last, so that it is easily found: see :mod:`cl_haystack.bundle.manifest_file`."""

