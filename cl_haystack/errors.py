@@ -2,6 +2,7 @@
 
     CLHaystackError
     ├── BundleError              a model bundle that is missing, damaged, unsafe or of another format
+    ├── HubError                 a repository of the Hugging Face hub that cannot be reached or used
     ├── CheckpointError          a checkpoint that cannot be read or written
     ├── DataError                pairs, corpora, queries or judgements that cannot be read  (path, line)
     ├── ConfigurationError       an option or a combination of options that cannot work
@@ -42,6 +43,18 @@ class BundleError(CLHaystackError):
         self.path = Path(path)
         self.problem = problem
         super().__init__(f"{path}: {problem}")
+
+
+class HubError(CLHaystackError):
+    """A repository of the Hugging Face hub cannot be reached or used."""
+
+    def __init__(self, repo_id: str, problem: str) -> None:
+        self.repo_id = repo_id
+        self.problem = problem
+        super().__init__(
+            f"repository '{repo_id}' on the Hugging Face hub: {problem}; check its name, your network and "
+            "your access (`hf auth login`)"
+        )
 
 
 class CheckpointError(CLHaystackError):

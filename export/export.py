@@ -15,6 +15,7 @@ from cl_haystack.bundle.manifest import (
     Numerics,
     Text,
 )
+from cl_haystack.bundle.manifest_file import manifest_bytes
 from cl_haystack.encoder import Encoder
 from cl_haystack.errors import BundleError, ExportError
 from cl_haystack.export.model_card import write_model_card
@@ -129,4 +130,4 @@ def _prove(draft: Path, manifest: Manifest, reference: SentenceEncoder, texts: l
 
 
 def _write_manifest(draft: Path, manifest: Manifest) -> None:
-    (draft / MANIFEST_FILE).write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    (draft / MANIFEST_FILE).write_bytes(manifest_bytes(manifest))

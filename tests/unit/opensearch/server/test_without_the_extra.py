@@ -1,7 +1,7 @@
 import subprocess
 import sys
 
-LIBRARIES = ("filelock", "platformdirs", "psutil")
+LIBRARIES = ("filelock", "psutil")
 
 # A fresh interpreter: here all of it is imported already.
 BLOCKED = """
