@@ -9,7 +9,7 @@ from cl_haystack.cli.console import err, print_json, progress_bar
 
 
 def index(
-    bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="Directory of a bundle.")],
+    bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="A bundle: its directory or packed file.")],
     corpus: Annotated[
         Path, typer.Argument(metavar="CORPUS.jsonl", help="Documents: _id, title, text, meta.")
     ],

@@ -1,23 +1,36 @@
-"""``cl-haystack inspect``: what a bundle is and where it comes from, after checking it."""
+"""``cl-haystack inspect``: what a bundle is and whose notion of similarity it holds, after checking it."""
 
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.table import Table
+from rich.text import Text
 
 from cl_haystack.cli.console import out, print_json
 
+if TYPE_CHECKING:
+    from cl_haystack.bundle import Manifest
+    from cl_haystack.bundle.manifest import Parity, Quality
+
+_HASH_CHARS = 16
+_NAME_CHARS = len("  parity with torch")
+
 
 def inspect(
-    bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="Directory of a bundle.")],
+    bundle: Annotated[
+        Path, typer.Argument(metavar="BUNDLE", help="A bundle: its directory or its packed file.")
+    ],
     as_json: Annotated[bool, typer.Option("--json", help="Print the manifest as JSON.")] = False,
 ) -> None:
-    """Verify a bundle and print its identity, provenance and parity.
+    """Verify a bundle and print its identity, provenance, parity, quality and sizes.
 
-    [bold]Example[/bold]
+    [bold]Examples[/bold]
 
     cl-haystack inspect bundle
+
+    cl-haystack inspect bundle.zip --json
     """
     from cl_haystack.bundle import ModelBundle
 
@@ -25,39 +38,129 @@ def inspect(
     if as_json:
         print_json(manifest.model_dump(mode="json"))
         return
-    training, parity = manifest.training, manifest.parity
+    for title, rows in _sections(manifest):
+        table = Table.grid(padding=(0, 2))
+        table.add_column(width=_NAME_CHARS)
+        table.add_column(overflow="fold")
+        for name, value in rows.items():
+            # As Text: what a stranger wrote into a manifest is no markup.
+            table.add_row(f"  {name}", Text("\n".join(map(_printable, value.split("\n")))))
+        out.print(Text(title, style="bold"), table, sep="\n")
+
+
+def _sections(manifest: "Manifest") -> Iterator[tuple[str, dict[str, str]]]:
+    embedding, text, graph = manifest.embedding, manifest.text, manifest.graph
+    sizes = ", ".join(map(str, embedding.matryoshka_dimensions))
+    yield (
+        "identity",
+        {
+            "name": manifest.name,
+            "space": manifest.space_id,
+            "fingerprint": manifest.fingerprint,
+            "embedding": (
+                f"{embedding.dimension} dimensions, {embedding.pooling} pooling, "
+                f"{'unit length' if embedding.normalize else 'not normalized'}, {embedding.similarity}"
+                + (f"; may be cut to {sizes}" if sizes else "")
+            ),
+            "text": f"at most {text.max_length:,} tokens",
+            "query prefix": repr(text.query_prefix),
+            "document prefix": repr(text.document_prefix),
+            "precision": f"{manifest.numerics.precision} ({manifest.numerics.scheme})",
+            "graph": f"opset {graph.opset}, IR version {graph.ir_version}, inputs {', '.join(graph.inputs)}",
+        },
+    )
+    yield "whose notion of similarity this is", _provenance(manifest.training)
+    yield (
+        "proof",
+        {
+            "parity with torch": _parity_line(manifest.parity),
+            "quality": _list(map(_quality_line, manifest.quality)) or "not measured",
+        },
+    )
+    entries, made_with = manifest.files.items(), manifest.producer.items()
+    width = max(len(f"{entry.bytes:,}") for _, entry in entries)
+    yield (
+        "files",
+        {
+            name: f"{entry.bytes:>{width},} bytes, sha256 {entry.sha256[:_HASH_CHARS]}"
+            for name, entry in entries
+        }
+        | {"made with": ", ".join(f"{name} {version}" for name, version in made_with) or "not stated"},
+    )
+
+
+def _provenance(training: Mapping[str, Any]) -> dict[str, str]:
+    """Tell what a training says of itself. Its form is the trainer's affair, and a stranger's may be any."""
+    if not training:
+        return {"training": "none stated: the checkpoint was exported as it was"}
+    base = _mapping(training.get("base_model"))
+    weights = f", weights {str(base['weights'])[:_HASH_CHARS]}" if "weights" in base else ""
+    datasets = training.get("datasets")
+    known = datasets if isinstance(datasets, list) else []
     rows = {
-        "name": manifest.name,
-        "space_id": manifest.space_id,
-        "fingerprint": manifest.fingerprint,
-        "embedding": (
-            f"{manifest.embedding.dimension} dimensions, {manifest.embedding.pooling} pooling, "
-            f"{'unit length, ' if manifest.embedding.normalize else ''}{manifest.embedding.similarity}"
-        ),
-        "text": f"at most {manifest.text.max_length} tokens",
-        "query prefix": repr(manifest.text.query_prefix),
-        "document prefix": repr(manifest.text.document_prefix),
-        "precision": f"{manifest.numerics.precision} ({manifest.numerics.scheme})",
-        "parity with torch": (
-            "not measured"
-            if parity is None
-            else f"cosine ≥ {parity.cosine_min:.6f}, top-10 overlap {parity.top10_overlap:.3f}, "
-            f"{parity.texts} texts"
-        ),
-        "base model": training.get("base_model", {}).get("name", "this checkpoint itself"),
-        "loss": " ".join(f"{key}={value}" for key, value in training.get("loss", {}).items()) or "none",
-        "training data": "\n".join(map(_dataset_line, training.get("datasets", []))) or "none stated",
-        "files": "\n".join(f"{name}: {entry.bytes:,} bytes" for name, entry in manifest.files.items()),
-        "made with": ", ".join(f"{name} {version}" for name, version in manifest.producer.items()),
+        "base model": f"{base.get('name', 'not stated')}{weights}",
+        "loss": _loss_line(_mapping(training.get("loss"))),
+        "data": _list(map(_dataset_line, map(_mapping, known))) or "not stated",
     }
-    table = Table(show_header=False, box=None, pad_edge=False)
-    for name, value in rows.items():
-        table.add_row(f"[bold]{name}[/bold]", str(value))
-    out.print(table)
+    figures = [f"{name} {training[name]}" for name in ("steps", "seed") if name in training]
+    return rows | ({"run": ", ".join(figures)} if figures else {})
+
+
+def _list(lines: Iterable[str]) -> str:
+    """Mark where each of several begins: they may be wrapped."""
+    every = list(lines)
+    return "\n".join(f"- {line}" for line in every) if len(every) > 1 else "".join(every)
+
+
+def _mapping(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _loss_line(loss: dict[str, Any]) -> str:
+    stated = {key: value for key, value in loss.items() if key != "name" and value is not None}
+    parameters = ", ".join(f"{key} {_plain(value)}" for key, value in stated.items())
+    return f"{loss.get('name', 'not stated')}" + (f" ({parameters})" if parameters else "")
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, list):
+        return "+".join(map(_plain, value)) or "none"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return f"{value:,}" if isinstance(value, int) else str(value)
 
 
 def _dataset_line(dataset: dict[str, Any]) -> str:
-    if "sha256" not in dataset:  # pairs that a program made
-        return f"{dataset.get('name', 'pairs')} ({dataset.get('num_pairs', 'some')} pairs, no file)"
-    licence = dataset["licence"] or "no licence stated"
-    return f"{dataset['path']} ({dataset['bytes']:,} bytes, sha256 {dataset['sha256'][:12]}, {licence})"
+    facts = [
+        f"{_plain(dataset['num_pairs'])} pairs" if "num_pairs" in dataset else "",
+        f"{_plain(dataset['bytes'])} bytes" if "bytes" in dataset else "no file",
+        f"sha256 {str(dataset['sha256'])[:_HASH_CHARS]}" if "sha256" in dataset else "",
+        f"from {dataset['source']}" if dataset.get("source") else "",
+        f"licence {dataset['licence']}" if dataset.get("licence") else "licence not stated",
+    ]
+    name = dataset.get("path") or dataset.get("name") or "unnamed"
+    return f"{name}: {', '.join(filter(None, facts))}"
+
+
+def _parity_line(parity: "Parity | None") -> str:
+    if parity is None:
+        return "not measured"
+    change = parity.score_change_max
+    return (
+        f"cosine ≥ {parity.cosine_min:.6f}, mean {parity.cosine_mean:.6f}, top-10 overlap "
+        f"{parity.top10_overlap:.3f}"
+        + (f", scores change by at most {change:.6f}" if change is not None else "")
+        + f", on {parity.texts:,} texts"
+    )
+
+
+def _quality_line(quality: "Quality") -> str:
+    interval = f" [{quality.ci95[0]:.4f}, {quality.ci95[1]:.4f}]" if quality.ci95 else ""
+    before = quality.before
+    gain = "" if before is None else f"; before {before:.4f}, change {quality.value - before:+.4f}"
+    return f"{quality.dataset}: {quality.metric} {quality.value:.4f}{interval}{gain}"
+
+
+def _printable(line: str) -> str:
+    """Escape what would move a terminal's cursor, change its colours or reverse its text."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)

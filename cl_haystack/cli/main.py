@@ -4,6 +4,7 @@ import sys
 
 import typer
 
+from cl_haystack.cli.bundle import app as bundle
 from cl_haystack.cli.demo import demo
 from cl_haystack.cli.evaluate import evaluate
 from cl_haystack.cli.export import export
@@ -25,6 +26,7 @@ app = typer.Typer(
 )
 for verb in (demo, mine, train, evaluate, export, inspect, index, query):
     app.command()(verb)
+app.add_typer(bundle, name="bundle")
 app.add_typer(pairs, name="pairs")
 app.add_typer(opensearch, name="opensearch")
 

@@ -21,7 +21,7 @@ def describe_model(model: str) -> str:
     """
     from cl_haystack.bundle import ModelBundle
 
-    if not (Path(model) / _BUNDLE_MARK).is_file():
+    if not _is_bundle(Path(model)):
         return model
     bundle = ModelBundle.load(model, verify=False)
     return f"{model} (space {bundle.space_id}, fingerprint {bundle.fingerprint})"
@@ -30,7 +30,7 @@ def describe_model(model: str) -> str:
 def open_model(model: str) -> "tuple[TextEncoder, str]":
     """Open a bundle or a checkpoint.
 
-    :param model: a folder, or a name that training knows a checkpoint by.
+    :param model: a folder, a packed bundle, or a name that training knows a checkpoint by.
     :returns: its encoder, and its name for people.
     :raises BundleError: the folder is a bundle that cannot be used.
     :raises CheckpointError: there is no such model, or the folder holds none.
@@ -40,7 +40,7 @@ def open_model(model: str) -> "tuple[TextEncoder, str]":
     from cl_haystack.errors import CheckpointError, MissingExtraError
 
     path = Path(model)
-    if (path / _BUNDLE_MARK).is_file():
+    if _is_bundle(path):
         encoder = Encoder.load(path)
         bundle = encoder.bundle
         return encoder, f"{bundle.name} (space {bundle.space_id[:8]}, {bundle.precision})"
@@ -52,6 +52,12 @@ def open_model(model: str) -> "tuple[TextEncoder, str]":
     except ImportError as error:
         raise MissingExtraError(error.name or "torch", "train") from None
     return SentenceEncoder.load(model), path.name or model
+
+
+def _is_bundle(path: Path) -> bool:
+    from cl_haystack.bundle.packing import is_packed
+
+    return (path / _BUNDLE_MARK).is_file() or is_packed(path)
 
 
 @contextmanager

@@ -21,7 +21,7 @@ class Mode(StrEnum):
 
 
 def query(
-    bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="Directory of a bundle.")],
+    bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="A bundle: its directory or packed file.")],
     text: Annotated[str, typer.Argument(metavar="TEXT", help="The question.")],
     name: Annotated[str, typer.Option("--index", help="Name of the index or alias.")],
     mode: Annotated[Mode, typer.Option(help="Vectors, words, or both in one request.")] = Mode.dense,
