@@ -1,8 +1,11 @@
 """Loading a bundle: what is right loads; what is missing, changed or of another version is named."""
 
+import hashlib
 import json
 import os
 import socket
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -177,3 +180,19 @@ def test_golden_manifest_of_format_1_still_loads() -> None:
     for section, value in json.loads(golden.read_text()).items():
         kept = {key: found[section][key] for key in value} if isinstance(value, dict) else found[section]
         assert kept == value, section
+
+
+@pytest.mark.slow
+def test_verification_is_quick(base_bundle: Path, record_property: Callable[[str, object], None]) -> None:
+    """At most a quarter more than SHA-256 alone takes on the same core."""
+    content = (base_bundle / "model.onnx").read_bytes()
+    hashing, loading = [], []
+    for _ in range(10):
+        started = time.perf_counter()
+        hashlib.sha256(content).digest()
+        hashing.append(time.perf_counter() - started)
+        started = time.perf_counter()
+        ModelBundle.load(base_bundle)
+        loading.append(time.perf_counter() - started)
+    record_property("verification_ms", round(1000 * min(loading), 1))
+    assert min(loading) < 1.25 * min(hashing) + 0.01
