@@ -29,7 +29,7 @@ def index(
     """
     from cl_haystack.data import read_corpus, to_haystack_document
     from cl_haystack.encoder import Encoder
-    from cl_haystack.encoder.session import as_device
+    from cl_haystack.encoder.settings import as_device
     from cl_haystack.opensearch import OpenSearchIndex, index_documents
 
     encoder = Encoder.load(bundle, device=as_device(device))

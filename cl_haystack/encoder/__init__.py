@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 from cl_haystack.lazy import lazy_names
 
 if TYPE_CHECKING:
-    from cl_haystack.encoder.encoder import Encoder, shared_encoder
+    from cl_haystack.encoder.encoder import Encoder
     from cl_haystack.encoder.protocol import TextEncoder, Vectors
+    from cl_haystack.encoder.shared import shared_encoder
 
 __all__ = ["Encoder", "TextEncoder", "Vectors", "shared_encoder"]
 
@@ -19,6 +20,6 @@ __getattr__ = lazy_names(
         "Encoder": "cl_haystack.encoder.encoder",
         "TextEncoder": "cl_haystack.encoder.protocol",
         "Vectors": "cl_haystack.encoder.protocol",
-        "shared_encoder": "cl_haystack.encoder.encoder",
+        "shared_encoder": "cl_haystack.encoder.shared",
     },
 )

@@ -1,7 +1,8 @@
-"""Which texts run together: texts of like length, as many as fit a budget of tokens.
+"""Which texts run together: as many as fit a budget of tokens, of like length or of one and the same.
 
-A batch is padded to its longest text, so its cost is ``texts * longest``. Sorting by length first keeps the
-padding small, and a budget of tokens instead of a number of texts keeps memory flat.
+A padded batch costs ``texts * longest``. Sorting by length first keeps the padding small, and a budget of
+tokens instead of a number of texts keeps memory flat. Without padding, rows of some graphs do not depend on
+each other to the last bit.
 """
 
 from collections.abc import Iterator, Sequence
@@ -25,3 +26,21 @@ def token_budget_batches(lengths: Sequence[int], token_budget: int) -> Iterator[
         batch.append(position)
     if batch:
         yield batch
+
+
+def equal_length_batches(lengths: Sequence[int], token_budget: int, max_tokens: int) -> Iterator[list[int]]:
+    """Pack texts of one length together, so that nothing is padded; long ones run alone.
+
+    :param lengths: tokens of each text.
+    :param token_budget: most tokens of a batch.
+    :param max_tokens: a text of more tokens gets a batch of its own.
+    :yields: positions in ``lengths``, longest first.
+    """
+    by_length: dict[int, list[int]] = {}
+    for position, length in enumerate(lengths):
+        by_length.setdefault(length, []).append(position)
+    for length in sorted(by_length, reverse=True):
+        positions = by_length[length]
+        size = 1 if length > max_tokens else max(1, token_budget // length)
+        for start in range(0, len(positions), size):
+            yield positions[start : start + size]

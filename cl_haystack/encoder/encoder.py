@@ -1,57 +1,73 @@
-"""Texts to vectors with a model bundle: tokenize, batch by length, run the graph, restore the order.
+"""Texts to vectors with a model bundle: tokenize, run the graph, restore the order.
 
 Pooling and normalization are in the graph; prefixes and the length limit come from the manifest.
 """
 
+import os
 import threading
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cl_haystack.bundle import ModelBundle
-from cl_haystack.encoder.batching import token_budget_batches
 from cl_haystack.encoder.protocol import Vectors
-from cl_haystack.encoder.session import Device, open_session
-from cl_haystack.encoder.tokenization import TextTokenizer, Tokenized
+from cl_haystack.encoder.quantized_vectors import as_bits, as_int8
+from cl_haystack.encoder.query_cache import QueryCache
+from cl_haystack.encoder.runs import Runner
+from cl_haystack.encoder.session import OnnxRuntimeEngine
+from cl_haystack.encoder.settings import Device, EncoderSettings
+from cl_haystack.encoder.tokenization import TextTokenizer, check_text
+from cl_haystack.encoder.windows import one_ahead, text_windows
 from cl_haystack.errors import BundleError, EncodingError
 from cl_haystack.progress import OnProgress, Progress, ignore
 
-if TYPE_CHECKING:
-    import onnxruntime
+Kind = Literal["query", "document"]
 
-TOKEN_BUDGET = 2048  # on two cores throughput is flat from 1,024 to 8,192; small keeps the memory small
-_WINDOW_TEXTS = 4096  # tokenized at a time: enough to sort by length, little enough to hold
+# Texts tokenized at a time. On a CPU texts run one by one, so a window need only be long enough to keep the
+# tokenizer's threads busy; on a GPU it is sorted by length, and the longer it is the less is padded.
+_WINDOW_TEXTS = {"cpu": 256, "cuda": 4096}
+_MAX_CACHED_CALL = 32  # queries; larger calls are jobs and evaluations, which would push out what people ask
 
 
 class Encoder:
-    """Encodes with one ONNX session. Calls from several threads are safe.
+    """Encodes with one ONNX session.
 
-    Empty and blank texts are not refused: like the torch model, the encoder returns the vector of the
-    prefix and the special tokens alone.
+    On a CPU, the same text gets the bit-identical vector alone, in any batch, in any order and from any
+    thread, with int8 bundles too. The promise holds for one machine, one version of the runtime and one set
+    of settings; elsewhere the last bits may differ. On CUDA texts share padded batches, and the last bits
+    depend on them.
+
+    Any string can be encoded. Lone surrogates count as U+FFFD, NUL is a character like others. Empty and
+    blank texts are not refused: like the torch model, the encoder returns the vector of the prefix and the
+    special tokens alone. Very long texts cost no more than ``max_length`` tokens (see
+    :mod:`cl_haystack.encoder.tokenization` for what is read of them).
+
+    Calls from several threads are safe and share the cores; from asyncio use
+    ``await asyncio.to_thread(encoder.encode_queries, [text])``. There is no window in which queries are
+    collected: on a CPU a shared run would not be faster by more than it waits. After a fork the child opens
+    its own session at its first call. A pickled encoder holds no weights: it opens the bundle again at the
+    other side.
 
     :param bundle: a loaded bundle.
-    :param device: ``cpu`` or ``cuda``.
-    :param threads: threads of one run; None takes one a physical core.
+    :param settings: how to open it.
+    :raises BundleError: the graph is not the one that the manifest describes.
+    :raises EncodingError: the device cannot be used, or ``truncate_dim`` is none of the model's.
     """
 
-    def __init__(self, bundle: ModelBundle, *, device: Device = "cpu", threads: int | None = None) -> None:
+    def __init__(self, bundle: ModelBundle, settings: EncoderSettings = EncoderSettings()) -> None:  # noqa: B008 (frozen)
         self.bundle = bundle
+        self.settings = settings
+        _check_truncation(bundle, settings.truncate_dim)
         self._tokenizer = TextTokenizer.from_file(bundle.tokenizer_file, bundle.manifest.text.max_length)
-        self._session: onnxruntime.InferenceSession | None = open_session(
-            bundle.model_file, device=device, threads=threads
-        )
-        self._input_names = [entry.name for entry in self._session.get_inputs()]
-        expected = bundle.manifest.graph
-        found = [output.name for output in self._session.get_outputs()]
-        if set(self._input_names) != set(expected.inputs) or expected.output not in found:
-            raise BundleError(
-                bundle.model_file,
-                f"takes {self._input_names} and gives {found}, the manifest says {list(expected.inputs)} and "
-                f"[{expected.output!r}]; export the bundle again",
-            )
+        self._closed = False
+        self._runner: Runner | None = None
+        self._forget()
+        self._open()
+        _encoders.add(self)
 
     @classmethod
     def load(
@@ -60,6 +76,10 @@ class Encoder:
         *,
         device: Device = "cpu",
         threads: int | None = None,
+        spinning: bool = False,
+        memory_arena: bool = True,
+        truncate_dim: int | None = None,
+        query_cache_size: int = 1024,
         verify: bool = True,
     ) -> "Encoder":
         """Open a bundle and its session.
@@ -67,28 +87,47 @@ class Encoder:
         :param path: the bundle's directory, or a bundle loaded before.
         :param device: ``cpu`` or ``cuda``.
         :param threads: threads of one run; None takes one a physical core.
+        :param spinning: let threads wait actively; see :class:`EncoderSettings` for when.
+        :param memory_arena: let onnxruntime keep the memory of a run for the next one.
+        :param truncate_dim: keep only the first dimensions, one of the manifest's ``matryoshka_dimensions``.
+        :param query_cache_size: most queries whose vectors are kept; 0 keeps none.
         :param verify: check the hashes of the files.
         :returns: an encoder, ready for use.
         :raises BundleError: the bundle is missing, damaged or unsafe.
-        :raises EncodingError: the device cannot be used.
+        :raises EncodingError: the device or another setting cannot be used.
         """
         bundle = path if isinstance(path, ModelBundle) else ModelBundle.load(path, verify=verify)
-        return cls(bundle, device=device, threads=threads)
+        settings = EncoderSettings(device, threads, spinning, memory_arena, truncate_dim, query_cache_size)
+        return cls(bundle, settings)
 
     @property
     def dimension(self) -> int:
         """Length of a vector."""
-        return self.bundle.dimension
+        return self.settings.truncate_dim or self.bundle.dimension
 
     def encode_queries(self, texts: Sequence[str], *, on_progress: OnProgress = ignore) -> Vectors:
         """Encode queries, with the bundle's query prefix.
 
+        The vectors of the last queries are kept; calls of more than 32 go past that cache.
+
         :param texts: any strings.
         :param on_progress: told the number of texts encoded so far.
-        :returns: float32 ``(num_texts, dim)``, order kept.
+        :returns: float32 ``(num_texts, dim)``, order kept; the caller's own.
         :raises TypeError: ``texts`` is one string, or an element is not a string.
+        :raises EncodingError: the encoder is closed.
         """
-        return self._encode(texts, self.bundle.manifest.text.query_prefix, on_progress)
+        _check_texts(texts)
+        cache = self._query_cache
+        if not 0 < len(texts) <= _MAX_CACHED_CALL or not self.settings.query_cache_size:
+            return self._encode(texts, self._prefix("query"), on_progress)
+        rows = cache.find(texts)
+        new = [text for text in dict.fromkeys(texts) if text not in rows]
+        if new or self._closed:
+            vectors = zip(new, self._encode(new, self._prefix("query"), ignore), strict=True)
+            rows |= (encoded := {text: row.copy() for text, row in vectors})
+            cache.keep(encoded.items())
+        on_progress(Progress(len(texts), len(texts)))
+        return np.stack([rows[text] for text in texts])
 
     def encode_documents(self, texts: Sequence[str], *, on_progress: OnProgress = ignore) -> Vectors:
         """Encode documents, with the bundle's document prefix.
@@ -97,80 +136,158 @@ class Encoder:
         :param on_progress: told the number of texts encoded so far.
         :returns: float32 ``(num_texts, dim)``, order kept.
         :raises TypeError: ``texts`` is one string, or an element is not a string.
+        :raises EncodingError: the encoder is closed.
         """
-        return self._encode(texts, self.bundle.manifest.text.document_prefix, on_progress)
+        _check_texts(texts)
+        return self._encode(texts, self._prefix("document"), on_progress)
+
+    def encode_stream(self, texts: Iterable[str], *, kind: Kind = "document") -> Iterator[Vectors]:
+        """Encode a stream of any length in bounded memory.
+
+        :param texts: any iterable of strings, also an endless one; it is read in the calling thread, one
+            block ahead of what is being encoded.
+        :param kind: which prefix the texts get.
+        :yields: blocks of at most 256 vectors (4,096 on CUDA; fewer where the texts are long), float32
+            ``(texts in the block, dim)``, in the order of the texts.
+        :raises TypeError: ``texts`` is one string, or an element is not a string; its position is named.
+        :raises EncodingError: the encoder is closed, or ``kind`` is unknown.
+        """
+        _refuse_one_string(texts)
+        return self._blocks(texts, self._prefix(kind))
+
+    def quantize(self, vectors: Vectors, to: Literal["int8", "binary"]) -> NDArray[np.int8]:
+        """Turn this model's vectors into bytes, for a byte or a binary index.
+
+        :param vectors: ``(num_texts, dim)``, as encoded.
+        :param to: ``int8``, with the scale in the manifest's ``calibration``, or ``binary``, packed signs.
+        :returns: int8 ``(num_texts, dim)``, or ``(num_texts, dim / 8)``.
+        :raises EncodingError: the bundle has no scale, ``dim`` is not a multiple of 8, or ``to`` is unknown.
+        """
+        if to == "binary":
+            return as_bits(vectors)
+        if to != "int8":
+            raise EncodingError(f"vectors cannot be quantized to {to!r}, expected 'int8' or 'binary'")
+        scale = self.bundle.manifest.calibration.get("int8_scale")
+        if scale is None:
+            raise EncodingError(
+                f"bundle {self.bundle.label} has no int8_scale in its calibration; export it again with one, "
+                "or use 'binary'"
+            )
+        return as_int8(vectors, scale)
 
     def close(self) -> None:
-        """Release the session; encoding afterwards raises EncodingError."""
-        self._session = None
+        """Release the session; encoding afterwards raises EncodingError. Closing twice is fine."""
+        with self._lock:
+            self._closed = True
+            self._runner = None
+
+    def __enter__(self) -> "Encoder":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _reopen, (str(self.bundle.path.resolve()), self.bundle.fingerprint, self.settings)
+
+    def _prefix(self, kind: Kind) -> str:
+        text = self.bundle.manifest.text
+        prefixes = {"query": text.query_prefix, "document": text.document_prefix}
+        if kind not in prefixes:
+            raise EncodingError(f"kind is {kind!r}, expected 'query' or 'document'")
+        return prefixes[kind]
 
     def _encode(self, texts: Sequence[str], prefix: str, on_progress: OnProgress) -> Vectors:
-        if isinstance(texts, str | bytes):
-            raise TypeError(
-                f"texts is one {type(texts).__name__}, expected a list of strings: wrap it in [ ]"
-            )
         vectors: Vectors = np.empty((len(texts), self.dimension), dtype=np.float32)
         done = 0
-        for start in range(0, len(texts), _WINDOW_TEXTS):
-            window = self._tokenizer.tokenize(texts[start : start + _WINDOW_TEXTS], prefix)
-            for batch in self._batches(window):
-                vectors[[start + position for position in batch]] = self._run([window[i] for i in batch])
-                done += len(batch)
-                on_progress(Progress(done, len(texts)))
+        for block in self._blocks(texts, prefix):
+            vectors[done : done + len(block)] = block
+            done += len(block)
+            on_progress(Progress(done, len(texts)))
         return vectors
 
-    def _batches(self, window: Sequence[Tokenized]) -> Iterator[list[int]]:
-        """Group texts that may run together; one text a run where the bundle's precision needs that.
+    def _blocks(self, texts: Iterable[str], prefix: str) -> Iterator[Vectors]:
+        runner = self._open()
+        windows = text_windows(texts, _WINDOW_TEXTS[self.settings.device])
+        for window in one_ahead(windows, lambda window: self._tokenizer.tokenize(window, prefix)):
+            yield self._truncate(runner.run_all(window))
 
-        Dynamic int8 takes one activation scale for the whole batch, so a text's vector would depend on its
-        batch mates; alone it does not, and on a CPU that costs almost nothing.
-        """
-        if self.bundle.precision == "int8":
-            return ([position] for position in range(len(window)))
-        return token_budget_batches([len(text.ids) for text in window], TOKEN_BUDGET)
+    def _truncate(self, vectors: Vectors) -> Vectors:
+        if self.settings.truncate_dim is None:
+            return vectors
+        shortened: Vectors = vectors[:, : self.settings.truncate_dim].copy()  # (num_texts, truncate_dim)
+        if self.bundle.manifest.embedding.normalize:
+            for row in shortened:  # one by one: numpy may sum many rows in another order than one
+                row /= max(np.linalg.norm(row), np.finfo(np.float32).tiny)
+        return shortened
 
-    def _run(self, batch: Sequence[Tokenized]) -> Vectors:
-        session = self._session
-        if session is None:
-            raise EncodingError("the encoder is closed; load it again with Encoder.load")
-        shape = (len(batch), max(len(text.ids) for text in batch))  # (batch, tokens)
-        inputs = {name: np.zeros(shape, dtype=np.int64) for name in self._input_names}
-        for row, text in enumerate(batch):
-            filled = slice(0, len(text.ids))
-            inputs["input_ids"][row, filled] = text.ids
-            inputs["attention_mask"][row, filled] = 1
-            if "token_type_ids" in inputs:
-                inputs["token_type_ids"][row, filled] = text.type_ids
-        (vectors,) = session.run([self.bundle.manifest.graph.output], inputs)
-        if vectors.shape != (len(batch), self.dimension):
-            raise BundleError(
-                self.bundle.model_file,
-                f"gives vectors of {vectors.shape[-1]} dimensions, the manifest says {self.dimension}; "
-                "export the bundle again",
-            )
-        return np.asarray(vectors, dtype=np.float32)
+    def _open(self) -> Runner:
+        """Return what runs the graph, opening the session where this process has none yet."""
+        runner = self._runner
+        if runner is None:
+            with self._lock:
+                if self._closed:
+                    raise EncodingError("the encoder is closed; load it again with Encoder.load")
+                if self._runner is None:
+                    engine = OnnxRuntimeEngine(
+                        self.bundle.model_file, self.settings, dynamic_int8=self.bundle.precision == "int8"
+                    )
+                    self._runner = Runner(engine, self.bundle, self.settings)
+                runner = self._runner
+        return runner
+
+    def _forget(self) -> None:
+        """Drop what belongs to one process: the session, and locks that another thread may have held."""
+        if self._runner is not None:
+            _left_by_parents.append(self._runner)
+        self._runner = None
+        self._lock = threading.Lock()
+        self._query_cache = QueryCache(self.settings.query_cache_size)
 
 
-_shared: "weakref.WeakValueDictionary[tuple[object, ...], Encoder]" = weakref.WeakValueDictionary()
-_shared_lock = threading.Lock()
+_encoders: "weakref.WeakSet[Encoder]" = weakref.WeakSet()
+_left_by_parents: list[Runner] = []
+"""Sessions whose threads exist in the parent process alone: never used, never released, which would wait."""
 
 
-def shared_encoder(path: str | Path, *, device: Device = "cpu", threads: int | None = None) -> Encoder:
-    """Return this process's encoder for a bundle, loading it if no component holds one yet.
+def _after_fork() -> None:
+    for encoder in _encoders:
+        encoder._forget()
 
-    It lives as long as somebody holds it. A bundle that was replaced on disk is another bundle.
 
-    :param path: the bundle's directory.
-    :param device: ``cpu`` or ``cuda``.
-    :param threads: threads of one run; None takes one a physical core.
-    :returns: one and the same encoder for the same arguments.
-    :raises BundleError: the bundle is missing, damaged or unsafe.
-    :raises EncodingError: the device cannot be used.
-    """
-    with _shared_lock:
-        fingerprint = ModelBundle.load(path, verify=False).fingerprint
-        key = (Path(path).resolve(), fingerprint, device, threads)
-        encoder = _shared.get(key)
-        if encoder is None:
-            encoder = _shared[key] = Encoder.load(path, device=device, threads=threads)
-        return encoder
+if hasattr(os, "register_at_fork"):  # not on Windows, which has no fork
+    os.register_at_fork(after_in_child=_after_fork)
+
+
+def _reopen(path: str, fingerprint: str, settings: EncoderSettings) -> Encoder:
+    """Open a pickled encoder's bundle again."""
+    bundle = ModelBundle.load(path)
+    if bundle.fingerprint != fingerprint:
+        raise BundleError(
+            path,
+            f"holds {bundle.label} now, another one than when the encoder was pickled; "
+            "load the encoder again with Encoder.load",
+        )
+    return Encoder(bundle, settings)
+
+
+def _refuse_one_string(texts: object) -> None:
+    if isinstance(texts, str | bytes):
+        raise TypeError(f"texts is one {type(texts).__name__}, expected a list of strings: wrap it in [ ]")
+
+
+def _check_texts(texts: Sequence[str]) -> None:
+    """Refuse the list before anything of it is encoded."""
+    _refuse_one_string(texts)
+    for position, text in enumerate(texts):
+        check_text(text, position)
+
+
+def _check_truncation(bundle: ModelBundle, truncate_dim: int | None) -> None:
+    allowed = bundle.manifest.embedding.matryoshka_dimensions
+    if truncate_dim is None or truncate_dim == bundle.dimension or truncate_dim in allowed:
+        return
+    choice = f"one of {', '.join(map(str, allowed))}" if allowed else "none: it was not trained for that"
+    raise EncodingError(
+        f"truncate_dim is {truncate_dim}, but the dimensions that {bundle.label} can be cut to are {choice}"
+    )

@@ -2,9 +2,15 @@
 
 import importlib.metadata
 import logging
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
 
+import numpy as np
+
+from cl_haystack.encoder.cpu import multiplies_int8_exactly
+from cl_haystack.encoder.engine import Inputs
+from cl_haystack.encoder.protocol import Vectors
+from cl_haystack.encoder.settings import Device, EncoderSettings
 from cl_haystack.errors import BundleError, EncodingError, MissingExtraError
 
 try:
@@ -14,61 +20,63 @@ except ImportError as missing:
 
 logger = logging.getLogger(__name__)
 
-Device = Literal["cpu", "cuda"]
-_PROVIDERS: dict[Device, list[str]] = {
+_PROVIDERS: Mapping[Device, list[str]] = {
     "cpu": ["CPUExecutionProvider"],
     "cuda": ["CUDAExecutionProvider", "CPUExecutionProvider"],
 }
 _ERRORS_ONLY = 3
 
 
-def as_device(name: str) -> Device:
-    """Return a device by name.
-
-    :param name: ``cpu`` or ``cuda``.
-    :returns: the same name, known to be one of them.
-    :raises EncodingError: it is another.
-    """
-    for device in _PROVIDERS:
-        if name == device:
-            return device
-    raise EncodingError(f"device is {name!r}, expected one of {', '.join(_PROVIDERS)}")
-
-
-def open_session(model_file: Path, *, device: Device, threads: int | None) -> "onnxruntime.InferenceSession":
-    """Open an inference session.
+class OnnxRuntimeEngine:
+    """Runs a graph with onnxruntime.
 
     :param model_file: the ONNX graph.
-    :param device: ``cpu`` or ``cuda``.
-    :param threads: threads of one run; None lets onnxruntime take one a physical core.
-    :returns: the session, on that device and no other.
-    :raises EncodingError: the device is unknown or cannot be used (onnxruntime would fall back silently).
+    :param settings: device, threads, spinning and memory arena are used here.
+    :param dynamic_int8: the graph quantizes its activations while it runs.
+    :raises EncodingError: the device cannot be used (onnxruntime would fall back silently).
     :raises BundleError: onnxruntime cannot load the graph.
     """
-    device = as_device(device)
-    if threads is not None and threads < 1:
-        raise EncodingError(f"threads is {threads}, expected at least 1, or None for one a core")
-    _warn_of_two_runtimes()
-    wanted = _PROVIDERS[device]
-    available = onnxruntime.get_available_providers()
-    if wanted[0] not in available:
-        raise EncodingError(
-            f"device {device!r} needs {wanted[0]}, but this onnxruntime offers {', '.join(available)}; "
-            "install 'cl-haystack[gpu]' in place of [cpu], or use device='cpu'"
-        )
+
+    def __init__(self, model_file: Path, settings: EncoderSettings, *, dynamic_int8: bool = False) -> None:
+        _warn_of_two_runtimes()
+        wanted = _PROVIDERS[settings.device]
+        available = onnxruntime.get_available_providers()
+        if wanted[0] not in available:
+            raise EncodingError(
+                f"device {settings.device!r} needs {wanted[0]}, but this onnxruntime offers "
+                f"{', '.join(available)}; install 'cl-haystack[gpu]' in place of [cpu], or use device='cpu'"
+            )
+        options = _session_options(settings, dynamic_int8=dynamic_int8)
+        try:
+            self._session = onnxruntime.InferenceSession(str(model_file), options, providers=wanted)
+        except Exception as error:  # onnxruntime's exceptions share no other base
+            raise BundleError(model_file, f"onnxruntime cannot load it: {error}") from error
+        if (found := self._session.get_providers()[0]) != wanted[0]:
+            raise EncodingError(
+                f"device {settings.device!r} was asked for, but onnxruntime fell back to {found}; "
+                "check the CUDA and cuDNN libraries, or use device='cpu'"
+            )
+        self.input_names = [entry.name for entry in self._session.get_inputs()]
+        self.output_names = [entry.name for entry in self._session.get_outputs()]
+
+    def run(self, inputs: Inputs, output: str) -> Vectors:
+        """Compute one output, ``(batch, dim)``."""
+        (vectors,) = self._session.run([output], inputs)
+        return np.asarray(vectors, dtype=np.float32)
+
+
+def _session_options(settings: EncoderSettings, *, dynamic_int8: bool) -> "onnxruntime.SessionOptions":
     options = onnxruntime.SessionOptions()
     options.log_severity_level = _ERRORS_ONLY
-    options.intra_op_num_threads = threads or 0
-    try:
-        session = onnxruntime.InferenceSession(str(model_file), options, providers=wanted)
-    except Exception as error:  # onnxruntime's exceptions share no other base
-        raise BundleError(model_file, f"onnxruntime cannot load it: {error}") from error
-    if session.get_providers()[0] != wanted[0]:
-        raise EncodingError(
-            f"device {device!r} was asked for, but onnxruntime fell back to {session.get_providers()[0]}; "
-            "check the CUDA and cuDNN libraries, or use device='cpu'"
-        )
-    return session
+    # Said even where it is the default: without a number onnxruntime counts the machine's cores, not the
+    # container's, and ties its threads to them.
+    options.intra_op_num_threads = settings.num_threads
+    options.enable_cpu_mem_arena = settings.memory_arena
+    if not settings.spinning:
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    if dynamic_int8 and not multiplies_int8_exactly():
+        options.add_session_config_entry("session.x64quantprecision", "1")
+    return options
 
 
 def _warn_of_two_runtimes() -> None:

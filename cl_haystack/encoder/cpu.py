@@ -1,0 +1,63 @@
+"""What the processor offers this process: how many cores it may use, and how it multiplies bytes.
+
+No library of the base install knows both the affinity mask and the container's limit, so the kernel's files
+are read; where they are absent (macOS, Windows) the answer is the one that is right everywhere.
+"""
+
+import math
+import os
+import platform
+from pathlib import Path
+
+_FAST_INT8_FLAGS = frozenset({"avx512_vnni", "avx_vnni", "amx_int8"})  # as the Linux kernel names them
+
+
+def usable_cores(root: Path = Path("/")) -> int:
+    """Count the physical cores that this process may use.
+
+    Two threads of one core share its multipliers, so a second one adds little to matrix products.
+
+    :param root: where ``/sys`` and ``/proc`` lie; tests give another.
+    :returns: cores in the affinity mask, at most the processor time that the container may use; at least 1.
+    """
+    get_affinity = getattr(os, "sched_getaffinity", None)
+    logical = get_affinity(0) if get_affinity else set(range(os.cpu_count() or 1))
+    topology = root / "sys/devices/system/cpu"
+    cores = {_read(topology / f"cpu{number}/topology/thread_siblings_list") or number for number in logical}
+    return max(1, min(len(cores), _cgroup_cpus(root, len(cores))))
+
+
+def multiplies_int8_exactly(root: Path = Path("/")) -> bool:
+    """Tell whether products of bytes are summed without saturation.
+
+    x86 before VNNI and AMX adds pairs of products in 16 bits, which overflow; onnxruntime then needs its
+    slower exact path. ARM has no such instruction. Where the flags cannot be read, the answer is no: the slow
+    path is right on every processor.
+
+    :param root: where ``/proc`` lies; tests give another.
+    :returns: whether the fast path is also right.
+    """
+    if platform.machine().lower() not in ("x86_64", "amd64", "i386", "i686"):
+        return True
+    for line in _read(root / "proc/cpuinfo").splitlines():
+        if line.startswith("flags"):
+            return not _FAST_INT8_FLAGS.isdisjoint(line.split())
+    return False
+
+
+def _cgroup_cpus(root: Path, unlimited: int) -> int:
+    """Return the processors' worth of time that the container may use, rounded up."""
+    quota, _, period = _read(root / "sys/fs/cgroup/cpu.max").partition(" ")  # version 2: "max 100000"
+    if not quota:
+        quota = _read(root / "sys/fs/cgroup/cpu/cpu.cfs_quota_us")  # version 1: -1 is no limit
+        period = _read(root / "sys/fs/cgroup/cpu/cpu.cfs_period_us")
+    if quota.isdecimal() and period.isdecimal() and int(period) > 0:
+        return math.ceil(int(quota) / int(period))
+    return unlimited
+
+
+def _read(file: Path) -> str:
+    try:
+        return file.read_text().strip()
+    except OSError:
+        return ""

@@ -1,0 +1,33 @@
+"""One encoder a process for each bundle, however many components use it."""
+
+import threading
+import weakref
+from pathlib import Path
+
+from cl_haystack.bundle import ModelBundle
+from cl_haystack.encoder.encoder import Encoder
+from cl_haystack.encoder.settings import Device
+
+_shared: "weakref.WeakValueDictionary[tuple[object, ...], Encoder]" = weakref.WeakValueDictionary()
+_shared_lock = threading.Lock()
+
+
+def shared_encoder(path: str | Path, *, device: Device = "cpu", threads: int | None = None) -> Encoder:
+    """Return this process's encoder for a bundle, loading it if no component holds one yet.
+
+    It lives as long as somebody holds it. A bundle that was replaced on disk is another bundle.
+
+    :param path: the bundle's directory.
+    :param device: ``cpu`` or ``cuda``.
+    :param threads: threads of one run; None takes one a physical core.
+    :returns: one and the same encoder for the same arguments.
+    :raises BundleError: the bundle is missing, damaged or unsafe.
+    :raises EncodingError: the device cannot be used.
+    """
+    with _shared_lock:
+        fingerprint = ModelBundle.load(path, verify=False).fingerprint
+        key = (Path(path).resolve(), fingerprint, device, threads)
+        encoder = _shared.get(key)
+        if encoder is None:
+            encoder = _shared[key] = Encoder.load(path, device=device, threads=threads)
+        return encoder
