@@ -1,5 +1,7 @@
 """Export: the same vectors as torch, the same bytes twice, one space a checkpoint, and no half bundle."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -18,8 +20,19 @@ from tests.tiny_model import make_tiny_checkpoint
 TEXTS = ["the cat sat on the mat", "dog", "red house " * 30, "", "query passage"]
 
 
-@pytest.mark.parametrize("pooling", ["mean", "cls", "lasttoken"])
-@pytest.mark.parametrize("normalize", [True, False])
+@pytest.mark.parametrize(
+    ("pooling", "normalize"),
+    [
+        ("mean", True),
+        ("mean", False),
+        ("cls", True),
+        ("max", False),
+        ("mean_sqrt_len_tokens", False),
+        ("weightedmean", False),
+        ("lasttoken", False),
+        ("cls+mean", True),
+    ],
+)
 def test_bundle_gives_the_vectors_of_torch(tmp_path: Path, pooling: str, normalize: bool) -> None:
     checkpoint = make_tiny_checkpoint(
         tmp_path, pooling=pooling, normalize=normalize, query_prefix="query: ", document_prefix="passage: "
@@ -50,15 +63,24 @@ def test_same_checkpoint_same_bytes_another_checkpoint_another_space(tmp_path: P
     assert other.space_id != first.space_id
 
 
-def test_graph_that_differs_from_torch_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_graph_that_differs_from_torch_is_refused_unless_forced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     monkeypatch.setattr(
         export_module,
         "measure_parity",
         lambda *_: Parity(cosine_min=0.98, cosine_mean=0.99, top10_overlap=0.9, texts=5),
     )
-    with pytest.raises(ExportError, match=r"0\.980000"):
-        export_bundle(make_tiny_checkpoint(tmp_path), tmp_path / "bundle")
+    checkpoint = make_tiny_checkpoint(tmp_path)
+    with pytest.raises(ExportError, match=r"0\.980000 on 5 texts, expected at least 0\.9999; nothing was"):
+        export_bundle(checkpoint, tmp_path / "bundle")
     assert not (tmp_path / "bundle").exists()
+    assert export_bundle(checkpoint, tmp_path / "allowed", min_cosine=0.97).manifest.parity is not None
+    with caplog.at_level("WARNING"):
+        forced = export_bundle(checkpoint, tmp_path / "forced", force=True)
+    assert "written all the same, as forced" in caplog.text
+    assert forced.manifest.parity is not None
+    assert forced.manifest.parity.cosine_min == 0.98
 
 
 def test_parity_notices_a_wrong_model(tmp_path: Path) -> None:
@@ -67,7 +89,11 @@ def test_parity_notices_a_wrong_model(tmp_path: Path) -> None:
     texts = [f"the {word} sat" for word in ("cat", "dog", "mat", "house", "red", "blue")]
     assert measure_parity(one, one, texts).cosine_min == pytest.approx(1)
     assert measure_parity(one, one, texts).top10_overlap == 1
-    assert measure_parity(one, other, texts).cosine_min < 0.9999
+    assert measure_parity(one, one, texts).score_change_max == 0
+    wrong = measure_parity(one, other, texts)
+    assert wrong.cosine_min < 0.9999
+    assert wrong.score_change_max is not None
+    assert wrong.score_change_max > 1e-3
 
 
 def test_interrupted_export_keeps_the_old_bundle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -104,6 +130,23 @@ def test_too_few_check_texts(tmp_path: Path, content: str) -> None:
     (tmp_path / "texts").write_text(content)
     with pytest.raises(DataError, match="at least two"):
         export_bundle(make_tiny_checkpoint(tmp_path), tmp_path / "b", check_texts=tmp_path / "texts")
+
+
+def test_torch_exports_where_optimum_is_not_installed(tmp_path: Path) -> None:
+    checkpoint = make_tiny_checkpoint(tmp_path)
+    code = (
+        "import sys; sys.modules['optimum'] = None\n"
+        "from cl_haystack.export import export_bundle\n"
+        f"made = export_bundle({str(checkpoint)!r}, {str(tmp_path / 'torch')!r}, exporter='torch')\n"
+        "print(made.manifest.producer)\n"
+        f"export_bundle({str(checkpoint)!r}, {str(tmp_path / 'optimum')!r})"
+    )
+    finished = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert "'torch'" in finished.stdout
+    assert "optimum" not in finished.stdout
+    last = finished.stderr.strip().splitlines()[-1]
+    assert "ExportError: exporter 'optimum' needs optimum" in last
+    assert "choose exporter 'torch'" in last
 
 
 @pytest.mark.slow

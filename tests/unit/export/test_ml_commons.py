@@ -1,0 +1,81 @@
+"""The package for ml-commons, read as its Java code reads it."""
+
+import hashlib
+import json
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+import pytest
+from tokenizers import Tokenizer
+
+from cl_haystack.bundle import ModelBundle
+from cl_haystack.encoder import Encoder
+from cl_haystack.errors import ExportError
+from cl_haystack.export import export_bundle
+from cl_haystack.export.ml_commons import write_ml_commons
+from tests.tiny_model import make_tiny_checkpoint
+
+TEXTS = ["the cat sat on the mat", "dog", "red house " * 30]
+
+
+class JavaTwin:
+    """``ONNXSentenceTransformerTextEmbeddingTranslator``, in Python: one text at a time, pooled by CLS."""
+
+    def __init__(self, package: Path, folder: Path, config: dict[str, Any]) -> None:
+        with zipfile.ZipFile(package) as content:
+            assert sorted(content.namelist()) == ["model.onnx", "tokenizer.json"]
+            content.extractall(folder)
+        self.tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+        self.session = onnxruntime.InferenceSession(folder / "model.onnx")
+        self.config = config
+
+    def embed(self, text: str) -> np.ndarray[Any, Any]:
+        encoding = self.tokenizer.encode(text)
+        inputs = {"input_ids": encoding.ids, "attention_mask": encoding.attention_mask}
+        if self.config["model_type"] in ("bert", "albert"):
+            inputs["token_type_ids"] = encoding.type_ids
+        output = self.session.run(None, {name: np.array([ids]) for name, ids in inputs.items()})[0]
+        embeddings = output[0] if output.ndim == 3 else output
+        assert self.config["pooling_mode"] == "CLS"
+        embedding = embeddings[0]
+        return embedding / np.linalg.norm(embedding) if self.config["normalize_result"] else embedding
+
+
+@pytest.mark.parametrize("pooling", ["mean", "lasttoken"])
+@pytest.mark.parametrize("precision", ["fp32", "int8"])
+def test_cluster_embeds_as_the_bundle_does(tmp_path: Path, pooling: str, precision: Any) -> None:
+    checkpoint = make_tiny_checkpoint(tmp_path, pooling=pooling)
+    bundle = export_bundle(checkpoint, tmp_path / "bundle", precision=precision, min_cosine=0.9)
+    request = json.loads(write_ml_commons(bundle, tmp_path / "tiny.zip", model_type="bert").read_text())
+    twin = JavaTwin(tmp_path / "tiny.zip", tmp_path / "unpacked", request["model_config"])
+    expected = Encoder.load(bundle).encode_documents(TEXTS)
+    np.testing.assert_allclose(np.stack([twin.embed(text) for text in TEXTS]), expected, atol=1e-6)
+
+
+def test_request_has_what_registering_needs(tmp_path: Path) -> None:
+    bundle = export_bundle(make_tiny_checkpoint(tmp_path), tmp_path / "bundle", name="tiny")
+    package = tmp_path / "new" / "tiny.zip"
+    request = json.loads(write_ml_commons(bundle, package, model_type="bert").read_text())
+    assert request["model_content_hash_value"] == hashlib.sha256(package.read_bytes()).hexdigest()
+    assert request["model_content_size_in_bytes"] == package.stat().st_size
+    assert (request["name"], request["model_format"]) == ("tiny", "ONNX")
+    assert request["model_config"]["embedding_dimension"] == 16
+    assert json.loads(request["model_config"]["all_config"])["space_id"] == bundle.space_id
+    again = write_ml_commons(bundle, tmp_path / "again.zip", model_type="bert")
+    assert json.loads(again.read_text())["model_content_hash_value"] == request["model_content_hash_value"]
+
+
+def test_what_its_onnxruntime_cannot_read_is_refused(tmp_path: Path) -> None:
+    bundle = export_bundle(make_tiny_checkpoint(tmp_path), tmp_path / "bundle")
+    graph = bundle.manifest.graph.model_copy(update={"opset": 21})
+    newer = ModelBundle(bundle.path, bundle.manifest.model_copy(update={"graph": graph}))
+    with pytest.raises(ExportError, match="opset 21"):
+        write_ml_commons(newer, tmp_path / "tiny.zip", model_type="bert")
+    with pytest.raises(ExportError, match="cannot run fp16 models"):
+        export_bundle(
+            tmp_path / "checkpoint", tmp_path / "b", precision="fp16", ml_commons=tmp_path / "x.zip"
+        )
+    assert not (tmp_path / "b").exists()

@@ -1,0 +1,136 @@
+"""Every precision of every architecture: near to torch, one space, the same bytes twice, safe operators."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+import torch
+
+from cl_haystack.bundle import ModelBundle
+from cl_haystack.encoder import Encoder
+from cl_haystack.errors import ConfigurationError
+from cl_haystack.export import MIN_COSINE, export_bundle
+from cl_haystack.export.parity import measure_parity
+from cl_haystack.training import SentenceEncoder
+from cl_haystack.training.checkpoint import CheckpointLayout
+from cl_haystack.training.dense import DenseLayer
+from tests.tiny_architectures import ARCHITECTURES, TEXTS, make_tiny_transformer
+from tests.tiny_model import make_tiny_checkpoint
+
+PRECISIONS: tuple[Any, ...] = ("fp32", "fp16", "int8", "int8-block")
+# Thirty-two random dimensions forgive less than 384 trained ones.
+TINY_MIN_COSINE = {"fp32": 0.9999, "fp16": 0.9995, "int8": 0.95, "int8-block": 0.99}
+
+
+def export(checkpoint: Path, out: Path, **options: Any) -> ModelBundle:
+    """Export with a short proof; what the tests compare, they compare themselves."""
+    texts = out.parent / "check.txt"
+    texts.write_text("\n".join(TEXTS))
+    return export_bundle(checkpoint, out, check_texts=texts, **options)
+
+
+def make_checkpoint(folder: Path, architecture: str, **layout: Any) -> Path:
+    """Write a checkpoint of an architecture with two Dense layers."""
+    layers = (DenseLayer(32, 24), DenseLayer(24, 16, bias=False, activation="Identity"))
+    raw = SentenceEncoder.load(make_tiny_transformer(folder / "raw", architecture))
+    torch.manual_seed(0)
+    stated = CheckpointLayout(transformer=Path(), dense=layers, max_length=raw.max_length, **layout)
+    SentenceEncoder(raw.transformer, raw._hf_tokenizer, stated).save(folder / "checkpoint", training={})
+    return folder / "checkpoint"
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_each_precision_of_each_architecture(tmp_path: Path, architecture: str, precision: Any) -> None:
+    checkpoint = make_checkpoint(tmp_path, architecture, normalize=True)
+    bundle = export(checkpoint, tmp_path / "bundle", precision=precision, min_cosine=-1)
+    parity = measure_parity(SentenceEncoder.load(checkpoint), Encoder.load(bundle), TEXTS)
+    assert parity.cosine_min >= TINY_MIN_COSINE[precision]
+    assert bundle.manifest.numerics.precision == precision
+    assert not bundle.manifest.numerics.batch_invariant
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_both_exporters_give_the_same(tmp_path: Path, architecture: str) -> None:
+    checkpoint = make_checkpoint(tmp_path, architecture, query_prefix="query: ")
+    theirs = export(checkpoint, tmp_path / "optimum", exporter="optimum")
+    ours = export(checkpoint, tmp_path / "torch", exporter="torch")
+    assert set(ours.manifest.graph.inputs) == set(theirs.manifest.graph.inputs)
+    assert ours.manifest.graph.opset == theirs.manifest.graph.opset
+    assert ours.space_id == theirs.space_id
+    np.testing.assert_allclose(
+        Encoder.load(ours).encode_queries(TEXTS), Encoder.load(theirs).encode_queries(TEXTS), atol=1e-6
+    )
+
+
+@pytest.mark.parametrize("exporter", ["optimum", "torch"])
+def test_precisions_share_the_space_and_repeat_their_bytes(tmp_path: Path, exporter: Any) -> None:
+    checkpoint = make_checkpoint(tmp_path, "bert")
+    fp32 = export(checkpoint, tmp_path / "fp32", exporter=exporter)
+    fingerprints = set()
+    for precision in PRECISIONS:
+        first, second = (
+            export(checkpoint, tmp_path / name, precision=precision, exporter=exporter, min_cosine=-1)
+            for name in ("first", "second")
+        )
+        assert first.manifest == second.manifest
+        assert first.space_id == fp32.space_id
+        fingerprints.add(first.fingerprint)
+    assert len(fingerprints) == len(PRECISIONS)
+
+
+def weights(bundle: Path) -> dict[str, onnx.TensorProto]:
+    return {tensor.name: tensor for tensor in onnx.load(bundle / "model.onnx").graph.initializer}
+
+
+def test_int8_uses_the_whole_range_and_a_scale_for_each_channel(tmp_path: Path) -> None:
+    """Half the range, which onnxruntime calls reduce_range, would cost every CPU what old ones need."""
+    bundle = export(make_tiny_checkpoint(tmp_path), tmp_path / "b", precision="int8", min_cosine=-1)
+    tensors = {name: onnx.numpy_helper.to_array(tensor) for name, tensor in weights(bundle.path).items()}
+    quantized = [name for name in tensors if name.endswith("_quantized")]
+    products = [name for name in quantized if "MatMul" in name or "qkv" in name]
+    assert len(products) >= 2 * 4  # in each layer: attention, its output, two of the feed-forward
+    assert all(np.abs(tensors[name].astype(int)).max() == 127 for name in products)
+    scales = [tensors[name.replace("_quantized", "_scale")] for name in products]
+    assert all(scale.size == tensors[name].shape[-1] for scale, name in zip(scales, products, strict=True))
+
+
+def test_fp16_keeps_what_follows_the_transformer_in_fp32(tmp_path: Path) -> None:
+    bundle = export(make_checkpoint(tmp_path, "bert"), tmp_path / "b", precision="fp16")
+    kinds = {name: tensor.data_type for name, tensor in weights(bundle.path).items()}
+    dense = [kind for name, kind in kinds.items() if name.startswith("dense.")]
+    assert dense
+    assert set(dense) == {onnx.TensorProto.FLOAT}
+    trunk = [kind for name, kind in kinds.items() if name.startswith("transformer.")]
+    assert trunk
+    assert set(trunk) == {onnx.TensorProto.FLOAT16}
+    output = onnx.load(bundle.path / "model.onnx").graph.output[0]
+    assert output.type.tensor_type.elem_type == onnx.TensorProto.FLOAT
+
+
+@pytest.mark.parametrize("precision", ["fp16", "int8", "int8-block"])
+def test_attention_is_fused(tmp_path: Path, precision: Any) -> None:
+    bundle = export(make_tiny_checkpoint(tmp_path), tmp_path / "b", precision=precision, min_cosine=-1)
+    operators = [node.op_type for node in onnx.load(bundle.path / "model.onnx").graph.node]
+    assert sum(name.endswith("Attention") for name in operators) == 2
+    assert "Softmax" not in operators
+
+
+@pytest.mark.parametrize("options", [{"precision": "int4"}, {"exporter": "tensorflow"}])
+def test_unknown_choice_is_named_before_any_work(tmp_path: Path, options: Any) -> None:
+    with pytest.raises(ConfigurationError, match="expected one of"):
+        export(tmp_path / "nowhere", tmp_path / "b", **options)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("precision", ["fp16", "int8", "int8-block"])
+def test_real_model(base_model: Path, tmp_path: Path, precision: Any) -> None:
+    """The thresholds hold on MiniLM with room, and would notice weights quantized by tensor (0.90)."""
+    bundle = export_bundle(base_model, tmp_path / "bundle", precision=precision)
+    parity = bundle.manifest.parity
+    assert parity is not None
+    assert parity.cosine_min > (1 + MIN_COSINE[precision]) / 2 - 0.005
+    assert bundle.manifest.files["model.onnx"].bytes < 61_000_000
