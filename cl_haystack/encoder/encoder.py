@@ -49,8 +49,9 @@ class Encoder:
     Calls from several threads are safe and share the cores; from asyncio use
     ``await asyncio.to_thread(encoder.encode_queries, [text])``. There is no window in which queries are
     collected: on a CPU a shared run would not be faster by more than it waits. After a fork the child opens
-    its own session at its first call. A pickled encoder holds no weights: it opens the bundle again at the
-    other side.
+    its own session at its first call; let it end with ``os._exit``, as multiprocessing does, because
+    onnxruntime 1.32 hangs in the ordinary exit of a child that was forked after it was imported, used or not.
+    A pickled encoder holds no weights: it opens the bundle again at the other side.
 
     :param bundle: a loaded bundle.
     :param settings: how to open it.
@@ -247,7 +248,7 @@ class Encoder:
 
 _encoders: "weakref.WeakSet[Encoder]" = weakref.WeakSet()
 _left_by_parents: list[Runner] = []
-"""Sessions whose threads exist in the parent process alone: never used, never released, which would wait."""
+"""Sessions whose threads exist in the parent alone: never used, never released, which would wait."""
 
 
 def _after_fork() -> None:
