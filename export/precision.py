@@ -47,12 +47,11 @@ def _as_traced(_: Path, __: Any) -> str:
 
 
 def _half(file: Path, config: Any) -> str:
-    _fuse(file, config)
-    return "fp16 transformer, fp32 pooling, fused attention"
+    return f"fp16 transformer, fp32 pooling; {_fuse(file, config)}"
 
 
 def _dynamic_int8(file: Path, config: Any) -> str:
-    _fuse(file, config)
+    fused = _fuse(file, config)
     quantize_dynamic(
         str(file),
         str(file),
@@ -60,7 +59,7 @@ def _dynamic_int8(file: Path, config: Any) -> str:
         weight_type=QuantType.QInt8,
         extra_options={"DefaultTensorType": onnx.TensorProto.FLOAT},  # types behind fused nodes are unknown
     )
-    return "dynamic int8: weights by channel, activations by tensor; fused attention"
+    return f"dynamic int8: weights by channel, activations by tensor; {fused}"
 
 
 def _block_int8(file: Path, config: Any) -> str:
@@ -68,7 +67,7 @@ def _block_int8(file: Path, config: Any) -> str:
         from onnxruntime.quantization.matmul_nbits_quantizer import MatMulNBitsQuantizer
     except ImportError as missing:
         raise MissingExtraError(missing.name or "onnx-ir", "export") from missing
-    _fuse(file, config, keep_projections=True)
+    fused = _fuse(file, config, keep_projections=True)
     quantizer = MatMulNBitsQuantizer(
         onnx.load(file),
         bits=8,
@@ -78,10 +77,10 @@ def _block_int8(file: Path, config: Any) -> str:
     )
     quantizer.process()
     onnx.save(quantizer.model.model, file)
-    return f"int8 weights in blocks of {_BLOCK_SIZE}, activations by row; fused attention"
+    return f"int8 weights in blocks of {_BLOCK_SIZE}, activations by row; {fused}"
 
 
-def _fuse(file: Path, config: Any, *, keep_projections: bool = False) -> None:
+def _fuse(file: Path, config: Any, *, keep_projections: bool = False) -> str:
     """Put attention, layer normalization and GELU into one node each, where the architecture has their form.
 
     The embeddings are left as they are: the fused node counts padding in its own way, and gains nothing.
@@ -90,6 +89,7 @@ def _fuse(file: Path, config: Any, *, keep_projections: bool = False) -> None:
     :param config: the transformer's configuration.
     :param keep_projections: leave the projections of queries, keys and values as matrix products of their
         own, which a quantizer of matrix products finds.
+    :returns: whether the attention was fused, in words.
     """
     options = FusionOptions("bert")
     options.enable_embed_layer_norm = False
@@ -103,6 +103,9 @@ def _fuse(file: Path, config: Any, *, keep_projections: bool = False) -> None:
         optimization_options=options,
     )
     fused.save_model_to_file(str(file))
+    counts = fused.get_fused_operator_statistics()
+    # MPNet's relative positions, ModernBERT's rotary ones and some masks of transformers 5 have no such form.
+    return "fused attention" if counts["Attention"] + counts["MultiHeadAttention"] else "attention as traced"
 
 
 _CONVERSIONS: Mapping[Precision, Callable[[Path, Any], str]] = {

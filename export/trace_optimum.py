@@ -17,8 +17,8 @@ try:
     from optimum.exporters.tasks import TasksManager
 except ImportError as missing:
     raise ExportError(
-        f"exporter 'optimum' needs {missing.name or 'optimum-onnx'}, which is not installed: run "
-        "pip install 'cl-haystack[export]', or choose exporter 'torch', which does without"
+        f"exporter 'optimum' needs optimum-onnx with transformers 4, which cannot be imported ({missing}): "
+        "run pip install 'cl-haystack[export]', or choose exporter 'torch', which does without"
     ) from missing
 
 

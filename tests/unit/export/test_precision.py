@@ -116,6 +116,12 @@ def test_attention_is_fused(tmp_path: Path, precision: Any) -> None:
     operators = [node.op_type for node in onnx.load(bundle.path / "model.onnx").graph.node]
     assert sum(name.endswith("Attention") for name in operators) == 2
     assert "Softmax" not in operators
+    assert bundle.manifest.numerics.scheme.endswith("; fused attention")
+
+
+def test_attention_of_another_form_stays_as_it_is_and_is_not_called_fused(tmp_path: Path) -> None:
+    bundle = export(make_checkpoint(tmp_path, "mpnet"), tmp_path / "b", precision="int8", min_cosine=-1)
+    assert bundle.manifest.numerics.scheme.endswith("; attention as traced")
 
 
 @pytest.mark.parametrize("options", [{"precision": "int4"}, {"exporter": "tensorflow"}])
