@@ -18,6 +18,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -118,15 +119,12 @@ def measure_query(encoders: Mapping[str, Encoder]) -> dict[str, object]:
                 key: np.ones((1, len(tokens.ids)), dtype=np.int64) for key in runner._engine.input_names
             }
             inputs["input_ids"][0] = tokens.ids
-            output = encoder.bundle.manifest.graph.output
-            best = interleaved(
-                {
-                    "bare run": lambda: runner._engine.run(inputs, output),  # noqa: B023 (used at once)
-                    "query": lambda: uncached.encode_queries([QUERY]),
-                    "tokenizer alone": lambda: tokenizer.tokenize([QUERY]),
-                },
-                500,
-            )
+            sides = {
+                "bare run": partial(runner._engine.run, inputs, encoder.bundle.manifest.graph.output),
+                "query": partial(uncached.encode_queries, [QUERY]),
+                "tokenizer alone": partial(tokenizer.tokenize, [QUERY]),
+            }
+            best = interleaved(sides, 500)
         ratio = best["query"] / best["bare run"]
         figures = {side: seconds * 1000 for side, seconds in best.items()}
         parts = ", ".join(f"{side} {value:.3f} ms" for side, value in figures.items())
