@@ -14,8 +14,8 @@ from cl_haystack.errors import BundleError, CheckpointError, DataError, ExportEr
 from cl_haystack.export import export as export_module
 from cl_haystack.export import export_bundle
 from cl_haystack.export.parity import measure_parity
-from cl_haystack.training import SentenceEncoder
-from tests.tiny_model import make_tiny_checkpoint
+from cl_haystack.training import SentenceEncoder, losses
+from tests.tiny_model import make_tiny_checkpoint, make_tiny_encoder
 
 TEXTS = ["the cat sat on the mat", "dog", "red house " * 30, "", "query passage"]
 
@@ -61,6 +61,18 @@ def test_same_checkpoint_same_bytes_another_checkpoint_another_space(tmp_path: P
     assert shorter.space_id == first.space_id
     assert shorter.fingerprint != first.fingerprint
     assert other.space_id != first.space_id
+
+
+def test_prefixes_that_were_trained_are_those_that_the_encoder_truncates_to(tmp_path: Path) -> None:
+    loss = losses.Matryoshka(losses.InfoNCE(), [4, 16, 8])
+    encoder = make_tiny_encoder(tmp_path / "raw")
+    encoder.save(tmp_path / "checkpoint", training={"loss": loss.describe()})
+    bundle = export_bundle(tmp_path / "checkpoint", tmp_path / "bundle")
+    assert bundle.manifest.embedding.matryoshka_dimensions == (8, 4)
+    expected = encoder.encode_queries(TEXTS)[:, :4]
+    expected /= np.linalg.norm(expected, axis=1, keepdims=True)
+    found = Encoder.load(bundle, truncate_dim=4).encode_queries(TEXTS)
+    np.testing.assert_allclose(found, expected, atol=2e-6)
 
 
 def test_graph_that_differs_from_torch_is_refused_unless_forced(
@@ -132,6 +144,7 @@ def test_too_few_check_texts(tmp_path: Path, content: str) -> None:
         export_bundle(make_tiny_checkpoint(tmp_path), tmp_path / "b", check_texts=tmp_path / "texts")
 
 
+@pytest.mark.slow
 def test_torch_exports_where_optimum_is_not_installed(tmp_path: Path) -> None:
     checkpoint = make_tiny_checkpoint(tmp_path)
     code = (
