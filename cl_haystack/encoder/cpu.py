@@ -9,7 +9,9 @@ import os
 import platform
 from pathlib import Path
 
-_FAST_INT8_FLAGS = frozenset({"avx512_vnni", "avx_vnni", "amx_int8"})  # as the Linux kernel names them
+# As the Linux kernel names them.
+_FAST_INT8_FLAGS = frozenset({"avx512_vnni", "avx_vnni", "amx_int8"})
+_BFLOAT16_FLAGS = frozenset({"avx512_bf16", "amx_bf16"})
 
 
 def usable_cores(root: Path = Path("/")) -> int:
@@ -39,10 +41,24 @@ def multiplies_int8_exactly(root: Path = Path("/")) -> bool:
     """
     if platform.machine().lower() not in ("x86_64", "amd64", "i386", "i686"):
         return True
+    return not _FAST_INT8_FLAGS.isdisjoint(_flags(root))
+
+
+def multiplies_bfloat16(root: Path = Path("/")) -> bool:
+    """Tell whether the processor multiplies bfloat16; on others it would be slower than float32.
+
+    :param root: where ``/proc`` lies; tests give another.
+    :returns: False also where the flags cannot be read.
+    """
+    return not _BFLOAT16_FLAGS.isdisjoint(_flags(root))
+
+
+def _flags(root: Path) -> list[str]:
+    """Return the flags of the first processor; none where the system does not tell."""
     for line in _read(root / "proc/cpuinfo").splitlines():
         if line.startswith("flags"):
-            return not _FAST_INT8_FLAGS.isdisjoint(line.split())
-    return False
+            return line.split()
+    return []
 
 
 def _cgroup_cpus(root: Path, unlimited: int) -> int:

@@ -14,12 +14,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cl_haystack.bundle import ModelBundle
+from cl_haystack.encoder.engine import Engine
+from cl_haystack.encoder.openvino_engine import OpenVinoEngine
+from cl_haystack.encoder.openvino_engine import is_faster as openvino_is_faster
 from cl_haystack.encoder.protocol import Vectors
 from cl_haystack.encoder.quantized_vectors import as_bits, as_int8
 from cl_haystack.encoder.query_cache import QueryCache
 from cl_haystack.encoder.runs import Runner
 from cl_haystack.encoder.session import OnnxRuntimeEngine
-from cl_haystack.encoder.settings import Device, EncoderSettings
+from cl_haystack.encoder.settings import Device, EncoderSettings, EngineName, InferencePrecision
 from cl_haystack.encoder.tokenization import TextTokenizer, check_text
 from cl_haystack.encoder.windows import one_ahead, text_windows
 from cl_haystack.errors import BundleError, EncodingError
@@ -34,7 +37,7 @@ _MAX_CACHED_CALL = 32  # queries; larger calls are jobs and evaluations, which w
 
 
 class Encoder:
-    """Encodes with one ONNX session.
+    """Encodes with one session of onnxruntime, or of OpenVINO.
 
     On a CPU, the same text gets the bit-identical vector alone, in any batch, in any order and from any
     thread, with int8 bundles too. The promise holds for one machine, one version of the runtime and one set
@@ -79,6 +82,8 @@ class Encoder:
         threads: int | None = None,
         spinning: bool = False,
         memory_arena: bool = True,
+        engine: EngineName = "onnxruntime",
+        inference_precision: InferencePrecision | None = None,
         truncate_dim: int | None = None,
         query_cache_size: int = 1024,
         verify: bool = True,
@@ -90,15 +95,27 @@ class Encoder:
         :param threads: threads of one run; None takes one a physical core.
         :param spinning: let threads wait actively; see :class:`EncoderSettings` for when.
         :param memory_arena: let onnxruntime keep the memory of a run for the next one.
+        :param engine: ``onnxruntime``, ``openvino`` or ``auto``; see :class:`EncoderSettings`.
+        :param inference_precision: number format in which OpenVINO multiplies, ``f32`` or ``bf16``.
         :param truncate_dim: keep only the first dimensions, one of the manifest's ``matryoshka_dimensions``.
         :param query_cache_size: most queries whose vectors are kept; 0 keeps none.
         :param verify: check the hashes of the files.
         :returns: an encoder, ready for use.
         :raises BundleError: the bundle is missing, damaged or unsafe.
         :raises EncodingError: the device or another setting cannot be used.
+        :raises MissingExtraError: the engine is not installed.
         """
         bundle = path if isinstance(path, ModelBundle) else ModelBundle.load(path, verify=verify)
-        settings = EncoderSettings(device, threads, spinning, memory_arena, truncate_dim, query_cache_size)
+        settings = EncoderSettings(
+            device=device,
+            threads=threads,
+            spinning=spinning,
+            memory_arena=memory_arena,
+            engine=engine,
+            inference_precision=inference_precision,
+            truncate_dim=truncate_dim,
+            query_cache_size=query_cache_size,
+        )
         return cls(bundle, settings)
 
     @property
@@ -230,10 +247,9 @@ class Encoder:
                 if self._closed:
                     raise EncodingError("the encoder is closed; load it again with Encoder.load")
                 if self._runner is None:
-                    engine = OnnxRuntimeEngine(
-                        self.bundle.model_file, self.settings, dynamic_int8=self.bundle.precision == "int8"
+                    self._runner = Runner(
+                        _open_engine(self.bundle, self.settings), self.bundle, self.settings
                     )
-                    self._runner = Runner(engine, self.bundle, self.settings)
                 runner = self._runner
         return runner
 
@@ -249,6 +265,16 @@ class Encoder:
 _encoders: "weakref.WeakSet[Encoder]" = weakref.WeakSet()
 _left_by_parents: list[Runner] = []
 """Sessions whose threads exist in the parent alone: never used, never released, which would wait."""
+
+
+def _open_engine(bundle: ModelBundle, settings: EncoderSettings) -> Engine:
+    """Open the engine that was asked for; with ``auto``, the faster one."""
+    precision = settings.inference_precision
+    if settings.engine == "openvino":
+        return OpenVinoEngine(bundle.model_file, settings, precision or "f32")
+    if settings.engine == "auto" and settings.device == "cpu" and openvino_is_faster(bundle.precision):
+        return OpenVinoEngine(bundle.model_file, settings, precision or "bf16")
+    return OnnxRuntimeEngine(bundle.model_file, settings, dynamic_int8=bundle.precision == "int8")
 
 
 def _after_fork() -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from cl_haystack.encoder.cpu import multiplies_int8_exactly, usable_cores
+from cl_haystack.encoder.cpu import multiplies_bfloat16, multiplies_int8_exactly, usable_cores
 
 
 def machine(root: Path, siblings: list[str], **files: str) -> Path:
@@ -70,3 +70,13 @@ def test_only_x86_without_vnni_saturates(
         (tmp_path / "proc").mkdir()
         (tmp_path / "proc/cpuinfo").write_text(cpuinfo)
     assert multiplies_int8_exactly(tmp_path) is expected
+
+
+@pytest.mark.parametrize(
+    ("flag", "expected"), [("avx512_bf16", True), ("amx_bf16", True), ("avx512f", False)]
+)
+def test_bfloat16_is_a_flag(tmp_path: Path, flag: str, expected: bool) -> None:
+    assert multiplies_bfloat16(tmp_path) is False
+    (tmp_path / "proc").mkdir()
+    (tmp_path / "proc/cpuinfo").write_text(f"flags : fpu {flag} sse\n")
+    assert multiplies_bfloat16(tmp_path) is expected

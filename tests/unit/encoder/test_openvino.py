@@ -1,0 +1,83 @@
+"""The second engine gives the vectors of the first, is chosen where it is faster, and says what it lacks."""
+
+import random
+import sys
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cl_haystack.encoder import Encoder, openvino_engine
+from cl_haystack.encoder.openvino_engine import OpenVinoEngine
+from cl_haystack.errors import EncodingError, MissingExtraError
+from cl_haystack.export import export_bundle
+from tests.tiny_model import WORDS, make_tiny_checkpoint
+
+TEXTS = [" ".join(random.Random(number).choices(WORDS, k=number % 14)) for number in range(40)]
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("tiny")
+    return export_bundle(make_tiny_checkpoint(folder), folder / "bundle").path
+
+
+@pytest.mark.parametrize(("precision", "tolerance"), [("f32", 1e-5), ("bf16", 3e-2)])
+def test_same_vectors_as_onnxruntime(bundle: Path, precision: str, tolerance: float) -> None:
+    pytest.importorskip("openvino")
+    with Encoder.load(bundle) as reference:
+        expected = reference.encode_documents(TEXTS)
+    with Encoder.load(bundle, engine="openvino", inference_precision=precision) as encoder:  # type: ignore[arg-type]
+        vectors = encoder.encode_documents(TEXTS)
+        np.testing.assert_allclose(vectors, expected, atol=tolerance)
+        alone = np.vstack([encoder.encode_documents([text]) for text in TEXTS])
+        np.testing.assert_array_equal(vectors, alone)
+
+
+def test_threads_share_one_model(bundle: Path) -> None:
+    pytest.importorskip("openvino")
+    with Encoder.load(bundle, engine="openvino") as encoder:
+        expected, wrong = encoder.encode_documents(TEXTS), []
+
+        def encode() -> None:
+            if not np.array_equal(encoder.encode_documents(TEXTS[::-1]), expected[::-1]):
+                wrong.append(1)
+
+        threads = [threading.Thread(target=encode) for _ in range(10)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert not wrong
+
+
+def test_auto_takes_it_where_it_is_faster(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(openvino_engine, "multiplies_bfloat16", lambda: False)
+    with Encoder.load(bundle, engine="auto") as encoder:
+        assert not isinstance(encoder._open()._engine, OpenVinoEngine)
+    pytest.importorskip("openvino")
+    monkeypatch.setattr(openvino_engine, "multiplies_bfloat16", lambda: True)
+    with Encoder.load(bundle, engine="auto") as encoder:
+        assert isinstance(encoder._open()._engine, OpenVinoEngine)
+    assert not openvino_engine.is_faster("int8")
+
+
+def test_not_installed_names_the_extra(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    with pytest.raises(MissingExtraError, match=r"cl-haystack\[openvino\]"):
+        Encoder.load(bundle, engine="openvino")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"engine": "tensorrt"}, "expected onnxruntime, openvino or auto"),
+        ({"engine": "openvino", "inference_precision": "f16"}, "expected f32 or bf16"),
+        ({"inference_precision": "bf16"}, "use engine='openvino'"),
+        ({"query_cache_size": -1}, "query_cache_size is -1"),
+    ],
+)
+def test_settings_that_cannot_work(bundle: Path, options: dict[str, object], message: str) -> None:
+    with pytest.raises(EncodingError, match=message):
+        Encoder.load(bundle, **options)  # type: ignore[arg-type]
