@@ -44,7 +44,8 @@ class Encoder:
     of settings; elsewhere the last bits may differ. On CUDA texts share padded batches, and the last bits
     depend on them.
 
-    Any string can be encoded. Lone surrogates count as U+FFFD, NUL is a character like others. Empty and
+    Any string can be encoded. Lone surrogates count as U+FFFD, NUL reaches the tokenizer as any
+    character does. Empty and
     blank texts are not refused: like the torch model, the encoder returns the vector of the prefix and the
     special tokens alone. Very long texts cost no more than ``max_length`` tokens (see
     :mod:`cl_haystack.encoder.tokenization` for what is read of them).
