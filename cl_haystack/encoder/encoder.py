@@ -45,14 +45,13 @@ class Encoder:
     depend on them.
 
     Any string can be encoded. Lone surrogates count as U+FFFD, NUL reaches the tokenizer as any
-    character does. Empty and
-    blank texts are not refused: like the torch model, the encoder returns the vector of the prefix and the
-    special tokens alone. Very long texts cost no more than ``max_length`` tokens (see
+    character does. Empty and blank texts are not refused: like the torch model, the encoder returns the
+    vector of the prefix and the special tokens alone. Very long texts cost no more than ``max_length`` tokens (see
     :mod:`cl_haystack.encoder.tokenization` for what is read of them).
 
     Calls from several threads are safe and share the cores; from asyncio use
     ``await asyncio.to_thread(encoder.encode_queries, [text])``. There is no window in which queries are
-    collected: on a CPU a shared run would not be faster by more than it waits. After a fork the child opens
+    collected: on a CPU, texts of different lengths gain nothing from a shared run. After a fork the child opens
     its own session at its first call; let it end with ``os._exit``, as multiprocessing does, because
     onnxruntime 1.32 hangs in the ordinary exit of a child that was forked after it was imported, used or not.
     A pickled encoder holds no weights: it opens the bundle again at the other side.

@@ -87,7 +87,9 @@ pieces = st.sampled_from(SPACES + WORDS + LONG)
 def test_a_cut_changes_no_token(serialized: str, parts: list[str], shift: int) -> None:
     text = "z" * (shift % 7) + " " * (shift % 3) + "".join(parts)
     tokenizer = TextTokenizer(Tokenizer.from_str(serialized), MAX_LENGTH)
-    assert tokenizer.tokenize([text])[0].ids == whole_text_ids(serialized, text)
+    expected = whole_text_ids(serialized, text)
+    assert tokenizer.tokenize([text])[0].ids == expected  # one text and several take different ways
+    assert [tokenized.ids for tokenized in tokenizer.tokenize([text, text])] == [expected, expected]
 
 
 def test_long_texts_without_whitespace_are_cut_where_words_are_short(
@@ -96,13 +98,16 @@ def test_long_texts_without_whitespace_are_cut_where_words_are_short(
     seen: list[int] = []
     encode = TextTokenizer._encode
     monkeypatch.setattr(
-        TextTokenizer, "_encode", lambda self, texts: seen.extend(map(len, texts)) or encode(self, texts)
+        TextTokenizer,
+        "_encode",
+        lambda self, texts, **how: seen.extend(map(len, texts)) or encode(self, texts, **how),
     )
-    text = "12,ab;" * 8_000
+    texts = ["12,ab;" * 8_000, "12;ab," * 9_000, "short"]
     tokenizer = TextTokenizer(Tokenizer.from_str(serialized), MAX_LENGTH)
-    assert tokenizer.tokenize([text])[0].ids == whole_text_ids(serialized, text)
+    expected = [whole_text_ids(serialized, text) for text in texts]
+    assert [tokenized.ids for tokenized in tokenizer.tokenize(texts)] == expected
     is_one_word = "Metaspace" in serialized
-    assert seen == ([128, 48_000] if is_one_word else [128])
+    assert seen == [128, 128, 5, *([48_000, 54_000] if is_one_word else [])]
 
 
 @pytest.mark.parametrize("unit", ["x", "\n", "the cat ", "日", "é", "!", "\x00", "\ud83d", "don't\u00a0"])
