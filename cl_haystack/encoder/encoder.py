@@ -44,17 +44,19 @@ class Encoder:
     of settings; elsewhere the last bits may differ. On CUDA texts share padded batches, and the last bits
     depend on them.
 
-    Any string can be encoded. Lone surrogates count as U+FFFD, NUL reaches the tokenizer as any
-    character does. Empty and blank texts are not refused: like the torch model, the encoder returns the
-    vector of the prefix and the special tokens alone. Very long texts cost no more than ``max_length`` tokens (see
+    Any string can be encoded. Lone surrogates count as U+FFFD, NUL reaches the tokenizer as any character
+    does. Empty and blank texts are not refused: like the torch model, the encoder returns the vector of the
+    prefix and the special tokens alone. Very long texts cost no more than ``max_length`` tokens (see
     :mod:`cl_haystack.encoder.tokenization` for what is read of them).
 
     Calls from several threads are safe and share the cores; from asyncio use
     ``await asyncio.to_thread(encoder.encode_queries, [text])``. There is no window in which queries are
-    collected: on a CPU, texts of different lengths gain nothing from a shared run. After a fork the child opens
-    its own session at its first call; let it end with ``os._exit``, as multiprocessing does, because
-    onnxruntime 1.32 hangs in the ordinary exit of a child that was forked after it was imported, used or not.
-    A pickled encoder holds no weights: it opens the bundle again at the other side.
+    collected: on a CPU, texts of different lengths gain nothing from a shared run.
+
+    After a fork the child opens its own session at its first call; let it end with ``os._exit``, as
+    multiprocessing does, because onnxruntime 1.32 hangs in the ordinary exit of a child that was forked after
+    it was imported, used or not. A pickled encoder holds no weights: it opens the bundle again at the other
+    side.
 
     :param bundle: a loaded bundle.
     :param settings: how to open it.
@@ -165,8 +167,8 @@ class Encoder:
         :param texts: any iterable of strings, also an endless one; it is read in the calling thread, one
             block ahead of what is being encoded.
         :param kind: which prefix the texts get.
-        :yields: blocks of at most 256 vectors (4,096 on CUDA; fewer where the texts are long), float32
-            ``(texts in the block, dim)``, in the order of the texts.
+        :returns: an iterator over blocks of at most 256 vectors (4,096 on CUDA; fewer where texts are long),
+            float32 ``(texts in the block, dim)``, in the order of the texts.
         :raises TypeError: ``texts`` is one string, or an element is not a string; its position is named.
         :raises EncodingError: the encoder is closed, or ``kind`` is unknown.
         """
