@@ -220,15 +220,15 @@ def _draw(
 ) -> None:
     from cl_haystack.data import write_pairs
 
-    if own:
-        write_pairs(own, folder / "corpus.jsonl")
     with progress_bar("mining hard negatives") as on_progress:
-        mined, report = trainer.mine(pairs, documents, recipe, on_progress=on_progress)
-    write_pairs(mined, folder / "pairs.jsonl")
-    made = f", {len(own):,} pairs were made of them" if own else ""
+        mined, report = trainer.mine([*pairs, *own], documents, recipe, on_progress=on_progress)
+    if own:
+        write_pairs(mined[len(pairs) :], folder / "corpus.jsonl")
+    write_pairs(mined[: len(pairs)], folder / "pairs.jsonl")
+    made = f" and {len(own):,} made of the documents" if own else ""
     err.print(
-        f"{report.mined:,} hard negatives for {report.with_mined:,} of {len(pairs):,} pairs out of "
-        f"{len(documents):,} texts{made}"
+        f"{report.mined:,} hard negatives for {report.with_mined:,} of {len(pairs):,} pairs{made} out of "
+        f"{len(documents):,} texts"
     )
 
 

@@ -124,7 +124,7 @@ class ContrastiveTrainer:
             raise DataError(_nothing_to_learn_from(sets))
         self._stop = None if state is None else StopRequest()
         listening = nullcontext() if self._stop is None else self._stop.listening()
-        with tempfile.TemporaryDirectory() as nowhere, listening:  # from here on a stop is asked for, not made
+        with tempfile.TemporaryDirectory() as nowhere, listening:  # to a wish to stop
             folder = Path(nowhere) if state is None else Path(state)
             last = self._open_state(folder, sets, task, devices, resume=resume)
             loop = self._prepare(sets, schedule, devices, folder, task, on_progress)

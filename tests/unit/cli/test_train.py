@@ -9,7 +9,9 @@ import time
 
 import pytest
 
-from cl_haystack.data import read_pairs
+from cl_haystack.cli.train import _draw as draw
+from cl_haystack.data import read_corpus, read_pairs
+from cl_haystack.training import ContrastiveTrainer, Recipe, TrainingConfig
 from cl_haystack.training.checkpoint import read_layout
 from tests.unit.cli.test_evaluate import checkpoint, run, task_directory
 
@@ -66,6 +68,20 @@ def test_documents_give_negatives_and_pairs(run, checkpoint, files):
     datasets = read_layout(out).training["datasets"]
     assert [dataset["path"] for dataset in datasets] == ["pairs.jsonl", "corpus.jsonl"]
     assert [dataset["num_pairs"] for dataset in datasets] == [10, 10]
+
+
+def test_pairs_made_of_documents_get_negatives_too(checkpoint, files):
+    pairs, corpus, out = files
+    given, documents = list(read_pairs(pairs)), list(read_corpus(corpus))
+    trainer = ContrastiveTrainer(checkpoint, config=TrainingConfig(batch_size=4))
+    recipe = Recipe(methods=("title",), relative_margin=0.0)
+    draw(given, documents, recipe.pairs_of(documents), trainer, recipe, out)
+    made = list(read_pairs(out / "corpus.jsonl"))
+    assert len(made) == len(documents)
+    assert any(pair.negatives for pair in made)
+    own_text = {document.title: document.content for document in documents}
+    assert all(own_text[pair.anchor] not in pair.negatives for pair in made)
+    assert len(list(read_pairs(out / "pairs.jsonl"))) == len(given)
 
 
 def test_the_model_is_measured_and_the_overlap_told(checkpoint, files, task_directory, monkeypatch, capsys):
