@@ -103,7 +103,9 @@ def export_bundle(
         with written_beside(out) as draft:
             (draft / TOKENIZER_FILE).write_text(encoder.tokenizer_json(), encoding="utf-8")
             graph, scheme = to_onnx(encoder, draft / MODEL_FILE, precision=precision, exporter=exporter)
-            numerics = Numerics(precision=precision, scheme=scheme, batch_invariant=False)
+            # int8 takes one scale for a whole batch; a Dense layer multiplies one row otherwise than several
+            invariant = precision == "fp32" and not encoder.dense
+            numerics = Numerics(precision=precision, scheme=scheme, batch_invariant=invariant)
             manifest = _describe(draft, encoder, graph, numerics, name or Path(checkpoint).name)
             manifest = manifest.model_copy(update={"producer": _versions(exporter)})
             _write_manifest(draft, manifest)
@@ -157,7 +159,6 @@ def _describe(draft: Path, encoder: SentenceEncoder, graph: Graph, numerics: Num
         files=files,
         embedding=embedding,
         text=text,
-        # No graph here promises batch invariance: even fp32 products round differently in another shape.
         numerics=numerics,
         graph=graph,
         training=layout.training,

@@ -63,7 +63,7 @@ class Numerics(_Section):
 
     ``scheme`` says in words how the graph got its precision: ``as trained``, ``dynamic int8, …``.
     ``batch_invariant`` is about the graph alone: it promises that a text's row does not depend, bit for bit,
-    on the rows and the padding that run with it. An encoder can give what a graph does not promise: int8
+    on the other rows of a batch without padding. An encoder can give what a graph does not promise: int8
     texts run one at a time are invariant in use.
     """
 

@@ -43,13 +43,27 @@ def _max(token_embeddings: Tensor, attention_mask: Tensor) -> Tensor:
 
 
 def _mean(token_embeddings: Tensor, attention_mask: Tensor) -> Tensor:
-    weights = attention_mask.unsqueeze(-1).to(token_embeddings.dtype)  # (batch, tokens, 1)
-    return (token_embeddings * weights).sum(dim=1) / weights.sum(dim=1).clamp(min=_SMALLEST_COUNT)
+    weights = attention_mask.to(token_embeddings.dtype)  # (batch, tokens)
+    return _sum(token_embeddings, weights) / _count(weights)
 
 
 def _mean_by_root_of_length(token_embeddings: Tensor, attention_mask: Tensor) -> Tensor:
-    weights = attention_mask.unsqueeze(-1).to(token_embeddings.dtype)  # (batch, tokens, 1)
-    return (token_embeddings * weights).sum(dim=1) / weights.sum(dim=1).clamp(min=_SMALLEST_COUNT).sqrt()
+    weights = attention_mask.to(token_embeddings.dtype)  # (batch, tokens)
+    return _sum(token_embeddings, weights) / _count(weights).sqrt()
+
+
+def _sum(token_embeddings: Tensor, weights: Tensor) -> Tensor:
+    """Add up tokens as a matrix product for each text.
+
+    onnxruntime adds up the rows of a reduction in an order that depends on how many texts there are; a
+    product's it does not, so that short texts can share a run and keep their bits.
+    """
+    with torch.autocast(token_embeddings.device.type, enabled=False):  # which would multiply in bf16
+        return (weights.unsqueeze(1) @ token_embeddings).squeeze(1)  # (batch, hidden)
+
+
+def _count(weights: Tensor) -> Tensor:
+    return weights.sum(dim=1, keepdim=True).clamp(min=_SMALLEST_COUNT)  # (batch, 1)
 
 
 def _mean_weighted_by_position(token_embeddings: Tensor, attention_mask: Tensor) -> Tensor:

@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 
 from cl_haystack.encoder import Encoder
 from cl_haystack.export import export_bundle
-from tests.int8_bundle import make_int8_bundle, make_invariant_bundle
+from tests.int8_bundle import make_int8_bundle, make_modest_bundle
 from tests.tiny_model import WORDS, make_tiny_checkpoint
 
-KINDS = ["fp32", "int8", "invariant"]
+KINDS = ["fp32", "int8", "modest"]
 texts = st.lists(
     st.one_of(
         st.text(max_size=30),
@@ -34,7 +34,7 @@ def make_bundles(fp32: Path, folder: Path) -> dict[str, Path]:
     return {
         "fp32": fp32,
         "int8": make_int8_bundle(fp32, folder / "int8"),
-        "invariant": make_invariant_bundle(fp32, folder / "invariant"),
+        "modest": make_modest_bundle(fp32, folder / "modest"),
     }
 
 
@@ -113,10 +113,10 @@ def test_the_promise_of_a_manifest_lets_texts_share_runs(
     tiny: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Without this, the cases above would prove nothing about shared runs."""
-    with Encoder.load(tiny["invariant"]) as invariant, Encoder.load(tiny["fp32"]) as plain:
+    with Encoder.load(tiny["fp32"]) as invariant, Encoder.load(tiny["modest"]) as modest:
         batch = ["the cat", "the dog", "red house", "the cat sat on the mat"]
         sizes = {}
-        for name, encoder in (("invariant", invariant), ("plain", plain)):
+        for name, encoder in (("invariant", invariant), ("modest", modest)):
             engine, seen = encoder._open()._engine, sizes.setdefault(name, [])
             run = engine.run
             monkeypatch.setattr(
@@ -129,4 +129,4 @@ def test_the_promise_of_a_manifest_lets_texts_share_runs(
             )
             encoder.encode_documents(batch)
         assert sorted(sizes["invariant"]) == [1, 3]
-        assert sizes["plain"] == [1, 1, 1, 1]
+        assert sizes["modest"] == [1, 1, 1, 1]

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 import torch
 
@@ -32,11 +33,11 @@ def export(checkpoint: Path, out: Path, **options: Any) -> ModelBundle:
 
 
 def make_checkpoint(folder: Path, architecture: str, **layout: Any) -> Path:
-    """Write a checkpoint of an architecture with two Dense layers."""
+    """Write a checkpoint of an architecture, with two Dense layers unless the layout says otherwise."""
     layers = (DenseLayer(32, 24), DenseLayer(24, 16, bias=False, activation="Identity"))
     raw = SentenceEncoder.load(make_tiny_transformer(folder / "raw", architecture))
     torch.manual_seed(0)
-    stated = CheckpointLayout(transformer=Path(), dense=layers, max_length=raw.max_length, **layout)
+    stated = CheckpointLayout(transformer=Path(), max_length=raw.max_length, **{"dense": layers, **layout})
     SentenceEncoder(raw.transformer, raw._hf_tokenizer, stated).save(folder / "checkpoint", training={})
     return folder / "checkpoint"
 
@@ -49,7 +50,27 @@ def test_each_precision_of_each_architecture(tmp_path: Path, architecture: str, 
     parity = measure_parity(SentenceEncoder.load(checkpoint), Encoder.load(bundle), TEXTS)
     assert parity.cosine_min >= TINY_MIN_COSINE[precision]
     assert bundle.manifest.numerics.precision == precision
-    assert not bundle.manifest.numerics.batch_invariant
+    assert not bundle.manifest.numerics.batch_invariant  # because of the Dense layers
+
+
+@pytest.mark.parametrize("pooling", ["mean", "cls+max", "weightedmean", "mean_sqrt_len_tokens", "lasttoken"])
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_texts_of_one_length_keep_their_bits_in_a_shared_run(
+    tmp_path: Path, architecture: str, pooling: str
+) -> None:
+    checkpoint = make_checkpoint(tmp_path, architecture, pooling=pooling, dense=())
+    bundle = export(checkpoint, tmp_path / "bundle")
+    assert bundle.manifest.numerics.batch_invariant
+    session = onnxruntime.InferenceSession(bundle.model_file)
+    known = SentenceEncoder.load(checkpoint).config.vocab_size
+    for tokens, rows in ((1, 16), (2, 16), (7, 5), (30, 3)):
+        ids = np.random.default_rng(tokens).integers(5, known, (rows, tokens))
+        names = [entry.name for entry in session.get_inputs()]
+        inputs = {n: np.ones_like(ids) if "mask" in n else np.zeros_like(ids) for n in names}
+        inputs["input_ids"] = ids
+        together = session.run(None, inputs)[0]
+        alone = [session.run(None, {n: v[[row]] for n, v in inputs.items()})[0][0] for row in range(rows)]
+        np.testing.assert_array_equal(together, alone)
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
