@@ -27,7 +27,7 @@ from cl_haystack.errors import BundleError, ConfigurationError, ExportError
 from cl_haystack.export.ml_commons import check_ml_commons, write_ml_commons
 from cl_haystack.export.model_card import write_model_card
 from cl_haystack.export.onnx import Exporter, to_onnx
-from cl_haystack.export.parity import measure_parity, read_check_texts
+from cl_haystack.export.parity import int8_scale, measure_parity, read_check_texts
 from cl_haystack.export.quality import measure_quality, read_task
 from cl_haystack.training.checkpoint import space_weights, written_beside
 from cl_haystack.training.model import SentenceEncoder, resolve_model
@@ -109,11 +109,17 @@ def export_bundle(
             manifest = _describe(draft, encoder, graph, numerics, name or Path(checkpoint).name)
             manifest = manifest.model_copy(update={"producer": _versions(exporter)})
             _write_manifest(draft, manifest)
+            expected = encoder.encode_documents(texts)  # (num_texts, dim)
             with closing(Encoder.load(draft)) as exported:
-                parity = measure_parity(encoder, exported, texts)
+                parity = measure_parity(expected, exported.encode_documents(texts))
                 _judge(parity, MIN_COSINE[precision] if min_cosine is None else min_cosine, force=force)
                 quality = () if task is None else (measure_quality(task, encoder, exported),)
-            _write_card(draft, manifest.model_copy(update={"parity": parity, "quality": quality}))
+            proven = {
+                "parity": parity,
+                "quality": quality,
+                "calibration": {"int8_scale": int8_scale(expected)},
+            }
+            _write_card(draft, manifest.model_copy(update=proven))
     except OSError as error:
         raise BundleError(out, f"cannot be written ({error})") from error
     bundle = ModelBundle.load(out)

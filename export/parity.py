@@ -1,14 +1,13 @@
 """The proof of an export: the same real texts through torch and through the bundle."""
 
 import functools
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from cl_haystack.bundle.manifest import Parity
 from cl_haystack.data.stdlib_docs import read_stdlib_docstrings
-from cl_haystack.encoder import TextEncoder, Vectors
+from cl_haystack.encoder import Vectors
 from cl_haystack.errors import DataError
 
 _NUM_TEXTS = 200
@@ -39,26 +38,33 @@ def _stdlib_texts() -> list[str]:
     return [*by_length[:: max(1, len(by_length) // _NUM_TEXTS)], by_length[-1]]
 
 
-def measure_parity(reference: TextEncoder, exported: TextEncoder, texts: Sequence[str]) -> Parity:
-    """Compare two encoders on the same texts.
+def measure_parity(expected: Vectors, found: Vectors) -> Parity:
+    """Compare the vectors of the same texts.
 
-    :param reference: the torch model.
-    :param exported: the bundle's encoder.
-    :param texts: real texts.
+    :param expected: the torch model's, ``(num_texts, dim)``.
+    :param found: the bundle's, ``(num_texts, dim)``.
     :returns: lowest and mean cosine between both vectors of a text, the share of each text's ten nearest
         neighbours that both agree on, and the largest change of a cosine between two texts.
     """
-    expected = _unit(reference.encode_documents(texts))  # (num_texts, dim)
-    found = _unit(exported.encode_documents(texts))  # (num_texts, dim)
+    expected, found = _unit(expected), _unit(found)
     cosines = (expected * found).sum(axis=1)  # (num_texts,)
     scores, changed_scores = expected @ expected.T, found @ found.T  # (num_texts, num_texts)
     return Parity(
         cosine_min=float(cosines.min()),
         cosine_mean=float(cosines.mean()),
         top10_overlap=_neighbour_overlap(scores, changed_scores),
-        texts=len(texts),
+        texts=len(expected),
         score_change_max=float(np.abs(scores - changed_scores).max()),
     )
+
+
+def int8_scale(vectors: Vectors) -> float:
+    """Return by how much components are multiplied to fill a signed byte.
+
+    :param vectors: of real texts, ``(num_texts, dim)``.
+    :returns: the scale with which the largest component becomes 127; larger ones of other texts are clipped.
+    """
+    return 127 / float(np.abs(vectors).max())
 
 
 def _unit(vectors: Vectors) -> Vectors:

@@ -3,6 +3,7 @@
 Pooling and normalization are in the graph; prefixes and the length limit come from the manifest.
 """
 
+import math
 import os
 import threading
 import weakref
@@ -193,7 +194,8 @@ class Encoder:
                 f"bundle {self.bundle.label} has no int8_scale in its calibration; export it again with one, "
                 "or use 'binary'"
             )
-        return as_int8(vectors, scale)
+        # The fewer components a unit vector has, the larger they are.
+        return as_int8(vectors, scale * math.sqrt(vectors.shape[1] / self.bundle.dimension))
 
     def close(self) -> None:
         """Release the session; encoding afterwards raises EncodingError. Closing twice is fine."""

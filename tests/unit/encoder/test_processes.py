@@ -120,7 +120,9 @@ def test_queries_are_computed_once_and_belong_to_the_caller(
 ) -> None:
     engine, texts_run = encoder._open()._engine, []
     run = engine.run
-    monkeypatch.setattr(engine, "run", lambda *given: (texts_run.append(1), run(*given))[1])
+    monkeypatch.setattr(
+        engine, "run", lambda *given: (texts_run.extend(given[0]["input_ids"]), run(*given))[1]
+    )
     first = encoder.encode_queries(["cat", "dog", "cat"])
     expected = first.copy()
     first[:] = 0
@@ -183,7 +185,7 @@ def test_vectors_in_bytes(bundle: Path, tmp_path: Path) -> None:
     np.testing.assert_array_equal(found, np.clip(np.round(vectors * 300), -127, 127))
     assert calibrated.quantize(vectors, "binary").shape == (len(TEXTS), 2)
     with pytest.raises(EncodingError, match="no int8_scale"):
-        Encoder.load(bundle).quantize(vectors, "int8")
+        Encoder.load(edited(bundle, tmp_path / "without")).quantize(vectors, "int8")
     with pytest.raises(EncodingError, match="'int8' or 'binary'"):
         calibrated.quantize(vectors, "float16")  # type: ignore[arg-type]
 

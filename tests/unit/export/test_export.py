@@ -99,13 +99,29 @@ def test_parity_notices_a_wrong_model(tmp_path: Path) -> None:
     one = SentenceEncoder.load(make_tiny_checkpoint(tmp_path / "one"))
     other = SentenceEncoder.load(make_tiny_checkpoint(tmp_path / "two", pooling="cls"))
     texts = [f"the {word} sat" for word in ("cat", "dog", "mat", "house", "red", "blue")]
-    assert measure_parity(one, one, texts).cosine_min == pytest.approx(1)
-    assert measure_parity(one, one, texts).top10_overlap == 1
-    assert measure_parity(one, one, texts).score_change_max == 0
-    wrong = measure_parity(one, other, texts)
+    right = measure_parity(one.encode_documents(texts), one.encode_documents(texts))
+    assert right.cosine_min == pytest.approx(1)
+    assert right.top10_overlap == 1
+    assert right.score_change_max == 0
+    wrong = measure_parity(one.encode_documents(texts), other.encode_documents(texts))
     assert wrong.cosine_min < 0.9999
     assert wrong.score_change_max is not None
     assert wrong.score_change_max > 1e-3
+
+
+def test_bytes_of_vectors_are_filled_and_keep_their_neighbours(tmp_path: Path) -> None:
+    """In bytes, the vectors of the texts that set the scale lose nearly nothing; also cut short."""
+    checkpoint = make_tiny_checkpoint(tmp_path)
+    texts = [text for text in TEXTS if text.strip()]
+    checked = tmp_path / "check.txt"
+    checked.write_text("\n".join(texts))
+    encoder = Encoder.load(export_bundle(checkpoint, tmp_path / "bundle", check_texts=checked))
+    vectors = encoder.encode_documents(texts)
+    short = vectors[:, :8] / np.linalg.norm(vectors[:, :8], axis=1, keepdims=True)
+    for unit in (vectors, short):
+        found = encoder.quantize(unit, "int8").astype(np.float32)
+        assert np.abs(found).max() >= 90
+        assert ((found * unit).sum(axis=1) / np.linalg.norm(found, axis=1)).min() > 0.999
 
 
 def test_interrupted_export_keeps_the_old_bundle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -47,7 +47,10 @@ def make_checkpoint(folder: Path, architecture: str, **layout: Any) -> Path:
 def test_each_precision_of_each_architecture(tmp_path: Path, architecture: str, precision: Any) -> None:
     checkpoint = make_checkpoint(tmp_path, architecture, normalize=True)
     bundle = export(checkpoint, tmp_path / "bundle", precision=precision, min_cosine=-1)
-    parity = measure_parity(SentenceEncoder.load(checkpoint), Encoder.load(bundle), TEXTS)
+    parity = measure_parity(
+        SentenceEncoder.load(checkpoint).encode_documents(TEXTS),
+        Encoder.load(bundle).encode_documents(TEXTS),
+    )
     assert parity.cosine_min >= TINY_MIN_COSINE[precision]
     assert bundle.manifest.numerics.precision == precision
     assert not bundle.manifest.numerics.batch_invariant  # because of the Dense layers
