@@ -119,14 +119,14 @@ class IndexingError(CLHaystackError):
 class SpaceMismatchError(IndexingError):
     """The vectors of an index and those of a model are not comparable."""
 
-    def __init__(self, *, index: str, found: str, expected: str) -> None:
+    def __init__(self, *, index: str, found: str, expected: str, way_out: str | None = None) -> None:
         self.index = index
         self.found = found
         self.expected = expected
         super().__init__(
             f"index '{index}' holds vectors of {found}, but the model in use is {expected}; their vectors "
-            "are not comparable: open the index with the model it was built with, or re-embed its documents "
-            "into a new index"
+            f"are not comparable: {way_out or 'open the index with the model it was built with'}, or re-embed its "
+            "documents into a new index"
         )
 
 

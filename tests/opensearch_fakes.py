@@ -23,6 +23,8 @@ def tiny_bundle(
     precision: str = "fp32",
     similarity: str = "cosine",
     path: str = "no/such/bundle",
+    normalize: bool = True,
+    matryoshka_dimensions: tuple[int, ...] = (),
 ) -> ModelBundle:
     manifest = Manifest.model_validate(
         {
@@ -33,8 +35,9 @@ def tiny_bundle(
             "embedding": {
                 "dimension": dimension,
                 "pooling": "mean",
-                "normalize": True,
+                "normalize": normalize,
                 "similarity": similarity,
+                "matryoshka_dimensions": matryoshka_dimensions,
             },
             "text": {"max_length": 16, "query_prefix": "query: "},
             "numerics": {"precision": precision, "scheme": "none", "batch_invariant": True},
@@ -47,13 +50,14 @@ def tiny_bundle(
 class WordEncoder:
     """Unit vectors from hashed words: texts that share words are near each other."""
 
-    def __init__(self, bundle: ModelBundle) -> None:
+    def __init__(self, bundle: ModelBundle, truncate_dim: int | None = None) -> None:
         self.bundle = bundle
+        self.dimension = truncate_dim or bundle.dimension
         self.encoded: list[str] = []
 
     def _encode(self, texts: Sequence[str], on_progress: Callable[[Progress], None]) -> Any:
         self.encoded += texts
-        rows = np.full((len(texts), self.bundle.dimension), 1e-3, dtype=np.float32)
+        rows = np.full((len(texts), self.dimension), 1e-3, dtype=np.float32)
         for row, text in enumerate(texts):
             for word in text.lower().split():
                 digest = hashlib.sha256(word.encode("utf-8", "replace")).digest()

@@ -12,7 +12,13 @@ _shared: "weakref.WeakValueDictionary[tuple[object, ...], Encoder]" = weakref.We
 _shared_lock = threading.Lock()
 
 
-def shared_encoder(path: str | Path, *, device: Device = "cpu", threads: int | None = None) -> Encoder:
+def shared_encoder(
+    path: str | Path,
+    *,
+    device: Device = "cpu",
+    threads: int | None = None,
+    truncate_dim: int | None = None,
+) -> Encoder:
     """Return this process's encoder for a bundle, loading it if no component holds one yet.
 
     It lives as long as somebody holds it. A bundle that was replaced on disk is another bundle.
@@ -20,14 +26,17 @@ def shared_encoder(path: str | Path, *, device: Device = "cpu", threads: int | N
     :param path: the bundle's directory.
     :param device: ``cpu`` or ``cuda``.
     :param threads: threads of one run; None takes one a physical core.
+    :param truncate_dim: keep only the first dimensions; None keeps all.
     :returns: one and the same encoder for the same arguments.
     :raises BundleError: the bundle is missing, damaged or unsafe.
-    :raises EncodingError: the device cannot be used.
+    :raises EncodingError: the device cannot be used, or the model cannot be truncated there.
     """
     with _shared_lock:
         fingerprint = ModelBundle.load(path, verify=False).fingerprint
-        key = (Path(path).resolve(), fingerprint, device, threads)
+        key = (Path(path).resolve(), fingerprint, device, threads, truncate_dim)
         encoder = _shared.get(key)
         if encoder is None:
-            encoder = _shared[key] = Encoder.load(path, device=device, threads=threads)
+            encoder = _shared[key] = Encoder.load(
+                path, device=device, threads=threads, truncate_dim=truncate_dim
+            )
         return encoder

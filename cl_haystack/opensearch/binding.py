@@ -2,7 +2,8 @@
 
 Vectors of two models must never meet in one index, and no server can tell them apart when their dimension
 agrees. So the index carries the identity of its vector space, and every write and every query compares it
-with the model in use. Another precision of the same checkpoint is welcome and recorded.
+with the model in use. Another precision of the same checkpoint is welcome and recorded; another truncation
+(Matryoshka) is another dimension, and refused.
 """
 
 from typing import Any, Literal
@@ -13,7 +14,7 @@ from cl_haystack import __version__
 from cl_haystack.bundle import ModelBundle
 from cl_haystack.bundle.fingerprint import SHORT_ID_CHARS
 from cl_haystack.bundle.manifest import Precision, Similarity
-from cl_haystack.errors import IndexingError, SpaceMismatchError
+from cl_haystack.errors import ConfigurationError, IndexingError, SpaceMismatchError
 
 META_KEY = "cl_haystack"
 FORMAT_VERSION: Literal[1] = 1
@@ -33,7 +34,8 @@ class IndexBinding(BaseModel):
     """Identity of the model whose vectors an index holds; the fields are the stored format.
 
     ``fingerprint`` and ``precision`` are those of the model that created the index, ``fingerprints`` lists
-    every model of the same space that created it or wrote to it, with its precision.
+    every model of the same space that created it or wrote to it, with its precision. ``dimension`` is that of
+    the stored vectors; ``truncated_from`` is the model's own where they were cut, and left out where not.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -48,16 +50,31 @@ class IndexBinding(BaseModel):
     text: TextSettings
     created_by: str
     fingerprints: dict[str, Precision]
+    truncated_from: int | None = Field(default=None, gt=0)
 
     @classmethod
-    def of(cls, bundle: ModelBundle) -> "IndexBinding":
-        """Return the binding of an index that a bundle creates."""
+    def of(cls, bundle: ModelBundle, truncate_dim: int | None = None) -> "IndexBinding":
+        """Return the binding of an index that a bundle creates.
+
+        :param bundle: the model.
+        :param truncate_dim: how many dimensions of its vectors are stored; None stores all.
+        :returns: the binding.
+        :raises ConfigurationError: the model's vectors cannot be cut there.
+        """
         text = bundle.manifest.text
+        allowed = bundle.manifest.embedding.matryoshka_dimensions
+        if truncate_dim not in (None, bundle.dimension, *allowed):
+            choice = f"one of {', '.join(map(str, allowed))}" if allowed else "none: not trained for that"
+            raise ConfigurationError(
+                f"truncate_dim is {truncate_dim}, but the dimensions that {bundle.label} can be cut to are "
+                f"{choice}"
+            )
+        dimension = truncate_dim or bundle.dimension
         return cls(
             model=bundle.name,
             space_id=bundle.space_id,
             fingerprint=bundle.fingerprint,
-            dimension=bundle.dimension,
+            dimension=dimension,
             precision=bundle.precision,
             similarity=bundle.similarity,
             text=TextSettings(
@@ -67,6 +84,7 @@ class IndexBinding(BaseModel):
             ),
             created_by=f"cl-haystack {__version__}",
             fingerprints={bundle.fingerprint: bundle.precision},
+            truncated_from=None if dimension == bundle.dimension else bundle.dimension,
         )
 
     @classmethod
@@ -100,20 +118,33 @@ class IndexBinding(BaseModel):
     @property
     def label(self) -> str:
         """Name and short identity, for messages; the same words as a bundle's label."""
+        cut = "" if self.truncated_from is None else f" of {self.truncated_from}"
         return (
-            f"'{self.model}' (space {self.space_id[:SHORT_ID_CHARS]}, {self.dimension} dimensions, "
+            f"'{self.model}' (space {self.space_id[:SHORT_ID_CHARS]}, {self.dimension}{cut} dimensions, "
             f"{self.precision})"
         )
 
-    def check(self, bundle: ModelBundle, index: str) -> None:
+    def check(self, bundle: ModelBundle, index: str, truncate_dim: int | None = None) -> None:
         """Compare the model in use with the index's.
 
         :param bundle: the model in use; its precision may differ.
         :param index: name of the index, for the message.
+        :param truncate_dim: how many dimensions of its vectors are used; None uses all.
         :raises SpaceMismatchError: their vectors are not comparable.
         """
-        if (self.space_id, self.dimension) != (bundle.space_id, bundle.dimension):
-            raise SpaceMismatchError(index=index, found=self.label, expected=bundle.label)
+        expected = IndexBinding.of(bundle, truncate_dim)
+        if (self.space_id, self.dimension) == (expected.space_id, expected.dimension):
+            return
+        way_out = None
+        if self.space_id == expected.space_id:
+            setting = "without" if self.truncated_from is None else "with"
+            cut = expected.dimension if self.truncated_from is None else self.dimension
+            way_out = f"open index and encoder {setting} truncate_dim={cut}"
+        raise SpaceMismatchError(index=index, found=self.label, expected=expected.label, way_out=way_out)
+
+    def stored(self) -> dict[str, Any]:
+        """Return the form that is kept in the mapping: plain types, without what is None."""
+        return self.model_dump(mode="json", exclude_none=True)
 
     def knows(self, bundle: ModelBundle) -> bool:
         """Return whether this very model is recorded as a writer."""

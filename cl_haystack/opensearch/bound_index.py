@@ -2,12 +2,15 @@
 
 The check costs one request, the first time an object is used. From then on every answer is watched: hits and
 bulk answers name the concrete index they come from, and one that was not checked yet (an alias that moved)
-is checked before anything is done with it.
+is checked before anything is done with it. An index that was deleted and made again under its name by another
+model gives no such sign, so an object in use repeats the check once a second: a millisecond or two, in which
+nobody fills an index and refreshes it.
 """
 
 import difflib
 import re
 import threading
+import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,11 +18,15 @@ from typing import Any
 from opensearchpy.exceptions import RequestError
 
 from cl_haystack.bundle import ModelBundle
-from cl_haystack.errors import ConfigurationError, IndexingError, ServerUnavailableError
+from cl_haystack.errors import CLHaystackError, ConfigurationError, IndexingError, ServerUnavailableError
 from cl_haystack.opensearch.binding import META_KEY, IndexBinding
+from cl_haystack.opensearch.capabilities import ServerCapabilities
 from cl_haystack.opensearch.connection import Connection
 from cl_haystack.opensearch.failures import opensearch_errors
-from cl_haystack.opensearch.mapping import index_body, nested_fields, vector_dimension
+from cl_haystack.opensearch.mapping import index_body, nested_fields, vector_field
+from cl_haystack.opensearch.settings import IndexSettings
+
+RECHECK_AFTER_S = 1.0
 
 _FORBIDDEN_IN_NAMES = re.compile(r'[\s\\/*?"<>|,#:A-Z]|^[-_+.]')
 
@@ -30,9 +37,7 @@ class BoundIndex:
     :param connection: the server.
     :param name: name of the index or of an alias.
     :param bundle: the model, loaded or as a path.
-    :param method: k-NN method of a new index.
-    :param settings: settings of a new index.
-    :param fields: mappings of further fields of a new index.
+    :param settings: how a new index is made, and how many dimensions of the vectors are used.
     :param require_binding: refuse an index that does not say which model it belongs to.
     """
 
@@ -42,9 +47,7 @@ class BoundIndex:
         name: str,
         bundle: ModelBundle | str | Path,
         *,
-        method: dict[str, Any] | None,
-        settings: dict[str, Any] | None,
-        fields: dict[str, Any] | None,
+        settings: IndexSettings,
         require_binding: bool,
     ) -> None:
         if not isinstance(name, str) or not name or _FORBIDDEN_IN_NAMES.search(name):
@@ -57,11 +60,10 @@ class BoundIndex:
         self.connection = connection
         self.name = name
         self._bundle_or_path = bundle
-        self._method = method
-        self._settings = settings
-        self._fields = fields
+        self.settings = settings
         self._require_binding = require_binding
         self._checked: frozenset[str] = frozenset()  # concrete indices known to belong to the model
+        self._checked_at = 0.0  # time.monotonic()
         self._nested_fields: frozenset[str] = frozenset()
         self._lock = threading.Lock()
 
@@ -83,9 +85,15 @@ class BoundIndex:
         given = self._bundle_or_path
         return given.path if isinstance(given, ModelBundle) else Path(given)
 
+    @property
+    def dimension(self) -> int:
+        """Length of the vectors in this index: the model's, or what they are truncated to."""
+        return self.settings.truncate_dim or self.bundle.dimension
+
     def create(self) -> None:
         """Make the index and bind it to the model.
 
+        :raises ConfigurationError: the server, or the model, cannot do what the settings say.
         :raises IndexingError: it exists already, or the server refuses it.
         """
         if not self._create():
@@ -107,6 +115,7 @@ class BoundIndex:
     def ensure(self) -> None:
         """Open the index, or make it where it does not exist. Safe when several do so at once.
 
+        :raises ConfigurationError: the server, or the model, cannot do what the settings say.
         :raises SpaceMismatchError: it exists and belongs to another model.
         :raises IndexingError: it exists and cannot be used.
         """
@@ -119,22 +128,34 @@ class BoundIndex:
         return self._mappings() is not None
 
     def check(self, *, fresh: bool = False) -> IndexBinding | None:
-        """Compare the index with the model, unless this object did so before.
+        """Compare the index with the model, unless this object did so within the last second.
 
         :param fresh: ask the server again.
         :returns: the binding that was read; None if nothing was read, or if the index has none.
         :raises SpaceMismatchError: the index belongs to another model.
         :raises IndexingError: it does not exist, or cannot be used.
         """
-        if self._checked and not fresh:
+        if not fresh and not self.check_is_due():
             return None
-        mappings = self._mappings()
-        if mappings is None:
-            raise self._missing()
-        bindings = {concrete: self._check_one(concrete, mapping) for concrete, mapping in mappings.items()}
+        before, self._checked_at = self._checked, time.monotonic()  # of many threads, one asks
+        try:
+            mappings = self._mappings()
+            if mappings is None:
+                raise self._missing()
+            bindings = {concrete: self._check_one(concrete, entry) for concrete, entry in mappings.items()}
+        except ServerUnavailableError:
+            self._checked, self._checked_at = before, 0.0
+            raise
+        except CLHaystackError:
+            self._checked = frozenset()
+            raise
         self._nested_fields = frozenset().union(*(nested_fields(mapping) for mapping in mappings.values()))
         self._checked = frozenset(bindings)
         return next(iter(bindings.values()), None)
+
+    def check_is_due(self) -> bool:
+        """Return whether :meth:`check` would ask the server."""
+        return not self._checked or time.monotonic() - self._checked_at > RECHECK_AFTER_S
 
     def check_answer(self, indices: Iterable[str]) -> None:
         """Check the index again if an answer comes from a concrete index that was not checked yet.
@@ -142,8 +163,7 @@ class BoundIndex:
         :param indices: concrete names that the answer mentions.
         :raises SpaceMismatchError: the name now leads to another model's index.
         """
-        if not self._checked.issuperset(indices):
-            self.check(fresh=True)
+        self.check(fresh=not self._checked.issuperset(indices))
 
     def register_writer(self, bundle: ModelBundle) -> None:
         """Check that a model may write here, and record its precision in the index.
@@ -151,14 +171,14 @@ class BoundIndex:
         :param bundle: the model that is going to write.
         :raises SpaceMismatchError: its vectors do not belong into the index.
         """
-        IndexBinding.of(self.bundle).check(bundle, self.name)
+        self._expected_binding().check(bundle, self.name, self.settings.truncate_dim)
         self.check(fresh=True)
         for concrete in self._checked:
             with opensearch_errors(self.connection.url, self.name):
                 mapping = self._client.indices.get_mapping(index=concrete)[concrete]["mappings"]
                 binding = IndexBinding.read(mapping, concrete)
                 if binding is not None and not binding.knows(bundle):
-                    stored = binding.with_writer(bundle).model_dump(mode="json")
+                    stored = binding.with_writer(bundle).stored()
                     meta = {**mapping["_meta"], META_KEY: stored}
                     self._client.indices.put_mapping(index=concrete, body={"_meta": meta})
 
@@ -202,9 +222,10 @@ class BoundIndex:
         return self.connection.client()
 
     def _create(self) -> bool:
-        body = index_body(
-            IndexBinding.of(self.bundle), method=self._method, settings=self._settings, fields=self._fields
-        )
+        binding, space_type = self._expected_binding(), self.settings.space_type_for(self.bundle)
+        server = ServerCapabilities.ask(self._client, self.connection.url)
+        server.check(self.settings, self.connection.url)
+        body = index_body(binding, self.settings, space_type=space_type, server=server)
         try:
             with opensearch_errors(self.connection.url, self.name):
                 self._client.indices.create(index=self.name, body=body)
@@ -214,6 +235,9 @@ class BoundIndex:
                 return False
             raise
         return True
+
+    def _expected_binding(self) -> IndexBinding:
+        return IndexBinding.of(self.bundle, self.settings.truncate_dim)
 
     def _mappings(self) -> dict[str, dict[str, Any]] | None:
         """Return the mapping of every concrete index behind the name, None where there is none."""
@@ -230,23 +254,27 @@ class BoundIndex:
         shown = self.name if concrete == self.name else f"{self.name} ({concrete})"
         binding = IndexBinding.read(mapping, shown)
         if binding is not None:
-            binding.check(self.bundle, shown)
+            binding.check(self.bundle, shown, self.settings.truncate_dim)
         elif self._require_binding:
             raise IndexingError(
                 f"index '{shown}' at {self.connection.url} does not say which model its vectors come from "
                 "(it was not made by cl-haystack); index its documents into a new index, or, if you know "
                 f"that they come from {self.bundle.label}, open it with require_binding=False"
             )
-        dimension = vector_dimension(mapping)
-        if dimension != self.bundle.dimension:
-            found = (
-                "no vector field 'embedding'" if dimension is None else f"vectors of {dimension} dimensions"
-            )
-            raise IndexingError(
-                f"index '{shown}' at {self.connection.url} has {found}, the model {self.bundle.label} needs "
-                f"{self.bundle.dimension}; use the model it was made with, or another index"
-            )
+        self._check_field(shown, vector_field(mapping))
         return binding
+
+    def _check_field(self, shown: str, field: dict[str, Any] | None) -> None:
+        data_type = (field or {}).get("data_type", "float")
+        if field is not None and (field.get("dimension"), data_type) == (self.dimension, "float"):
+            return
+        found = "no vector field 'embedding'"
+        if field is not None:
+            found = f"{data_type} vectors of {field.get('dimension')} dimensions"
+        raise IndexingError(
+            f"index '{shown}' at {self.connection.url} has {found}, the model {self.bundle.label} needs "
+            f"float vectors of {self.dimension}; use the model it was made with, or another index"
+        )
 
     def _missing(self) -> IndexingError:
         with opensearch_errors(self.connection.url):

@@ -7,7 +7,7 @@ by an ``await``.
 import asyncio
 import copy
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,13 +31,13 @@ from cl_haystack.opensearch.documents import read_hit
 from cl_haystack.opensearch.failures import opensearch_errors, reason_in
 from cl_haystack.opensearch.mapping import EMBEDDING_FIELD
 from cl_haystack.opensearch.queries import (
-    DEFAULT_EF_SEARCH,
     Fusion,
     Vector,
     bm25_body,
     hybrid_body,
     knn_body,
 )
+from cl_haystack.opensearch.settings import IndexSettings
 
 logger = logging.getLogger(__name__)
 
@@ -60,12 +60,11 @@ class OpenSearchIndex(BoundIndex):
     :param verify_certs: check the server's certificate.
     :param timeout_s: seconds that one request may take.
     :param async_client: ready asynchronous client, to go with a ready client.
-    :param method: k-NN method of a new index, as in OpenSearch's mapping; by default HNSW by Lucene.
-    :param settings: settings of a new index, such as ``{"number_of_shards": 3}``.
-    :param fields: mappings of further fields of a new index, such as ``{"year": {"type": "integer"}}``.
-    :param ef_search: candidates that HNSW looks at in a search; None leaves it to the server.
+    :param settings: how a new index is made, such as ``{"number_of_shards": 3, "analyzer": "english"}``; of
+        an existing one, ``truncate_dim`` and ``ef_search``.
     :param require_binding: refuse an index that carries no binding, such as one made by
-        ``OpenSearchDocumentStore``; with False its dimension alone is compared.
+        ``OpenSearchDocumentStore``; with False its dimension alone is compared. :meth:`adopt` gives it one.
+    :raises ConfigurationError: a value or a combination cannot work on any server.
     """
 
     def __init__(
@@ -80,10 +79,7 @@ class OpenSearchIndex(BoundIndex):
         verify_certs: bool = True,
         timeout_s: float = DEFAULT_TIMEOUT_S,
         async_client: AsyncOpenSearch | None = None,
-        method: dict[str, Any] | None = None,
-        settings: dict[str, Any] | None = None,
-        fields: dict[str, Any] | None = None,
-        ef_search: int | None = DEFAULT_EF_SEARCH,
+        settings: IndexSettings | Mapping[str, Any] | None = None,
         require_binding: bool = True,
     ) -> None:
         connection = Connection(
@@ -99,12 +95,9 @@ class OpenSearchIndex(BoundIndex):
             connection,
             name,
             bundle,
-            method=method,
-            settings=settings,
-            fields=fields,
+            settings=IndexSettings.of(settings),
             require_binding=require_binding,
         )
-        self._ef_search = ef_search
 
     def search(
         self,
@@ -334,10 +327,7 @@ class OpenSearchIndex(BoundIndex):
             **self.connection.to_dict(),
             "name": self.name,
             "bundle": str(self.bundle_path),
-            "method": self._method,
-            "settings": self._settings,
-            "fields": self._fields,
-            "ef_search": self._ef_search,
+            "settings": self.settings.model_dump(mode="json", exclude_unset=True),
             "require_binding": self._require_binding,
         }
         return copy.deepcopy(plain)  # two components with one index would share parts in the YAML (&id001)
@@ -364,7 +354,10 @@ class OpenSearchIndex(BoundIndex):
 
     def _knn(self, vector: Vector, **options: Any) -> dict[str, Any]:
         return knn_body(
-            self._valid(vector), ef_search=self._ef_search, nested_fields=self._nested_fields, **options
+            self._valid(vector),
+            ef_search=self.settings.ef_search,
+            nested_fields=self._nested_fields,
+            **options,
         )
 
     def _bm25(self, query: str, **options: Any) -> dict[str, Any]:
@@ -374,24 +367,24 @@ class OpenSearchIndex(BoundIndex):
         return hybrid_body(
             query,
             self._valid(vector),
-            ef_search=self._ef_search,
+            ef_search=self.settings.ef_search,
             nested_fields=self._nested_fields,
             **options,
         )
 
     def _valid(self, vector: Vector) -> list[float]:
         row = np.asarray(vector, dtype=np.float32)
-        if row.shape != (self.bundle.dimension,):
+        if row.shape != (self.dimension,):
             raise IndexingError(
                 f"index '{self.name}': the query's vector has shape {row.shape}, expected "
-                f"({self.bundle.dimension},); embed the query with {self.bundle.label}"
+                f"({self.dimension},); embed the query with {self.bundle.label}"
             )
         if not np.isfinite(row).all():
             raise IndexingError(f"index '{self.name}': the query's vector holds NaN or an infinite number")
         return list(row.tolist())
 
     async def _check_async(self) -> None:
-        if not self._checked:
+        if self.check_is_due():
             await asyncio.to_thread(self.check)
 
     def _run(self, body: dict[str, Any]) -> list[Document]:

@@ -219,7 +219,7 @@ class _Job:
         return [document for document in window if document.id not in existing]
 
     def _draft(self, document: Document) -> _Draft | None:
-        dimension = self.index.bundle.dimension
+        dimension = self.index.dimension
         try:
             if document.embedding is not None and len(document.embedding) != dimension:
                 raise UnwritableDocumentError(
@@ -248,11 +248,12 @@ class _Job:
         started = time.perf_counter()
         vectors = self.encoder.encode_documents(texts, on_progress=self._on_embedded)
         self.embed_seconds += time.perf_counter() - started
-        expected = (len(texts), self.index.bundle.dimension)
+        expected = (len(texts), self.index.dimension)
         if vectors.shape != expected:
             raise IndexingError(
                 f"index '{self.index.name}': the encoder gave vectors of shape {vectors.shape} for "
-                f"{len(texts)} texts, expected {expected}; use the encoder of {self.index.bundle.label}"
+                f"{len(texts)} texts, expected {expected}; use the encoder of {self.index.bundle.label}, "
+                "opened with the truncate_dim of the index's settings"
             )
         for draft, vector in zip(waiting, vectors, strict=True):
             draft.vector = vector

@@ -11,46 +11,49 @@ length, and with which the server refuses a zero vector.
 
 from typing import Any
 
-from cl_haystack.bundle.manifest import Similarity
 from cl_haystack.opensearch.binding import META_KEY, IndexBinding
+from cl_haystack.opensearch.capabilities import ServerCapabilities
+from cl_haystack.opensearch.settings import IndexSettings, SpaceType
 
 CONTENT_FIELD = "content"
 EMBEDDING_FIELD = "embedding"
-SPACE_TYPES: dict[Similarity, str] = {"cosine": "cosinesimil", "dot": "innerproduct"}
-
-
-def default_method(similarity: Similarity) -> dict[str, Any]:
-    """Return the vector index that runs on every server: HNSW by Lucene, which needs no native library."""
-    return {"name": "hnsw", "engine": "lucene", "space_type": SPACE_TYPES[similarity]}
+_FAISS_BITS_SINCE = (3, 6)  # before, the faiss encoder `sq` took `type: fp16`, from then on `bits: 16`
 
 
 def index_body(
     binding: IndexBinding,
+    settings: IndexSettings,
     *,
-    method: dict[str, Any] | None = None,
-    settings: dict[str, Any] | None = None,
-    fields: dict[str, Any] | None = None,
+    space_type: SpaceType,
+    server: ServerCapabilities = ServerCapabilities(),  # noqa: B008 (frozen)
 ) -> dict[str, Any]:
     """Return the request body that creates an index.
 
     :param binding: the model of the index.
-    :param method: k-NN method, as in OpenSearch's mapping; what it leaves out is taken from
-        :func:`default_method`.
-    :param settings: index settings, such as ``{"number_of_shards": 3}``.
-    :param fields: mappings of further fields, such as ``{"year": {"type": "integer"}}``.
+    :param settings: everything else.
+    :param space_type: how vectors are compared.
+    :param server: where it is going to be made.
     :returns: settings and mappings.
     """
+    content = {"type": "text", "analyzer": settings.analyzer}
     return {
-        "settings": {"index.knn": True, **(settings or {})},
+        "settings": {
+            "index.knn": True,
+            **_given(
+                number_of_shards=settings.number_of_shards, number_of_replicas=settings.number_of_replicas
+            ),
+            **settings.extra_settings,
+        },
         "mappings": {
-            "_meta": {META_KEY: binding.model_dump(mode="json")},
+            "_meta": {META_KEY: binding.stored()},
             "properties": {
-                CONTENT_FIELD: {"type": "text"},
-                **(fields or {}),
+                CONTENT_FIELD: _given(**content),
+                **settings.fields,
                 EMBEDDING_FIELD: {
                     "type": "knn_vector",
                     "dimension": binding.dimension,
-                    "method": {**default_method(binding.similarity), **(method or {})},
+                    "method": _method(settings, space_type, server),
+                    **_given(mode=settings.mode, compression_level=settings.compression_level),
                 },
             },
             "dynamic_templates": [
@@ -60,13 +63,38 @@ def index_body(
     }
 
 
+def vector_field(mapping: dict[str, Any]) -> dict[str, Any] | None:
+    """Return the mapping of the vector field of an existing index, None where there is no such field."""
+    field: dict[str, Any] = mapping.get("properties", {}).get(EMBEDDING_FIELD, {})
+    return field if field.get("type") == "knn_vector" else None
+
+
 def vector_dimension(mapping: dict[str, Any]) -> int | None:
     """Return the dimension of the vector field of an existing index, None where there is no such field."""
-    field = mapping.get("properties", {}).get(EMBEDDING_FIELD, {})
-    return field.get("dimension") if field.get("type") == "knn_vector" else None
+    return (vector_field(mapping) or {}).get("dimension")
 
 
 def nested_fields(mapping: dict[str, Any]) -> frozenset[str]:
     """Return the fields that are mapped as ``nested``: filters on them are written differently."""
     properties = mapping.get("properties", {})
     return frozenset(name for name, field in properties.items() if field.get("type") == "nested")
+
+
+def _method(settings: IndexSettings, space_type: SpaceType, server: ServerCapabilities) -> dict[str, Any]:
+    encoder = None
+    if settings.encoder is not None:
+        if settings.chosen_engine == "lucene":
+            # 7, the default, is stated: with 1 a server without native libraries hangs in the first search.
+            parameters: dict[str, Any] = {"bits": 7}
+        elif server.version is not None and server.version < _FAISS_BITS_SINCE:
+            parameters = {"type": "fp16"}
+        else:
+            parameters = {"bits": 16}
+        encoder = {"name": settings.encoder, "parameters": parameters}
+    method = {"name": "hnsw", "engine": settings.chosen_engine, "space_type": space_type}
+    parameters = _given(m=settings.m, ef_construction=settings.ef_construction, encoder=encoder)
+    return {**method, "parameters": parameters} if parameters else method
+
+
+def _given(**values: Any) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if value is not None}

@@ -17,12 +17,12 @@ from numpy.typing import NDArray
 
 from cl_haystack.errors import ConfigurationError
 from cl_haystack.opensearch.mapping import CONTENT_FIELD, EMBEDDING_FIELD
+from cl_haystack.opensearch.settings import DEFAULT_EF_SEARCH
 
 Vector = Sequence[float] | NDArray[np.float32]
 Fusion = Literal["min_max", "rrf"]
 
 MAX_TOP_K = 10_000  # OpenSearch's index.max_result_window, and its limit for k
-DEFAULT_EF_SEARCH = 100
 # Candidates of each leg before fusion: normalization looks at scores, so it needs more than the first few.
 HYBRID_DEPTH = 100
 # A search may have 1,024 clauses (indices.query.bool.max_clause_count), one for each word of a text.

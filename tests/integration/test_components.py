@@ -35,7 +35,7 @@ EVEN = {"field": "meta.kind", "operator": "==", "value": "even"}
 @pytest.fixture
 def word_encoder(monkeypatch: pytest.MonkeyPatch) -> WordEncoder:
     encoder = WordEncoder(tiny_bundle())
-    monkeypatch.setattr(component_encoder, "shared_encoder", lambda path, device: encoder)
+    monkeypatch.setattr(component_encoder, "shared_encoder", lambda path, **_: encoder)
     return encoder
 
 

@@ -1,5 +1,6 @@
 """An index and its model on a real server: made, opened, swapped, moved."""
 
+import time
 import uuid
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -9,8 +10,9 @@ import pytest
 from haystack import Document
 from opensearchpy import OpenSearch
 
-from cl_haystack.errors import IndexingError, ServerUnavailableError, SpaceMismatchError
+from cl_haystack.errors import ConfigurationError, IndexingError, ServerUnavailableError, SpaceMismatchError
 from cl_haystack.opensearch import IndexBinding, OpenSearchIndex, index_documents
+from cl_haystack.opensearch.bound_index import RECHECK_AFTER_S
 from tests.opensearch_fakes import WordEncoder, tiny_bundle
 
 pytestmark = pytest.mark.integration
@@ -78,6 +80,64 @@ def test_another_precision_of_the_same_model_writes_and_is_recorded(make_index: 
     assert binding is not None
     assert binding.fingerprints == {"b" * 32: "fp32", "d" * 32: "int8"}
     assert [document.content for document in make_index().search(VECTOR)] == ["x"]
+
+
+def test_an_index_made_again_by_another_model_is_noticed(make_index: MakeIndex) -> None:
+    index, swapped = make_index(), tiny_bundle(name="other", space="c")
+    index_documents([Document(content="x")], index, WordEncoder(tiny_bundle()))
+    assert len(index.search(VECTOR)) == 1
+    again = make_index(swapped)
+    again.delete()
+    index_documents([Document(content="y")], again, WordEncoder(swapped))
+    time.sleep(RECHECK_AFTER_S)
+    for use in (
+        lambda: index.search(VECTOR),
+        lambda: index.existing_ids(["1"]),
+        lambda: index.check_answer([index.name]),  # what a job does with each answer
+    ):
+        with pytest.raises(SpaceMismatchError, match=r"'other'.*'tiny'"):
+            use()
+
+
+def test_truncated_vectors_are_stored_found_and_never_mixed(make_index: MakeIndex) -> None:
+    bundle = tiny_bundle(16, matryoshka_dimensions=(8,))
+    short = WordEncoder(bundle, truncate_dim=8)
+    index = make_index(bundle, settings={"truncate_dim": 8})
+    index_documents([Document(content="x"), Document(content="y")], index, short)
+    assert index.search(short.encode_queries(["x"])[0], top_k=1)[0].content == "x"
+    with pytest.raises(IndexingError, match=r"shape \(16,\), expected \(8,\)"):
+        index.search([1.0] * 16)
+    with pytest.raises(IndexingError, match=r"shape \(1, 16\).*expected \(1, 8\)"):
+        index_documents([Document(content="z")], index, WordEncoder(bundle))
+    for use in (lambda index: index.search([1.0] * 16), lambda index: index.ensure()):
+        with pytest.raises(SpaceMismatchError, match=r"8 of 16 dimensions.*truncate_dim=8"):
+            use(make_index(bundle))
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"encoder": "sq", "m": 8},
+        {"compression_level": "4x"},
+        {"space_type": "l2"},
+        {"space_type": "innerproduct", "ef_search": None},
+        {"engine": "faiss", "extra_settings": {"index.knn.advanced.approximate_threshold": -1}},
+    ],
+)
+def test_every_kind_of_vector_index_finds_the_nearest(make_index: MakeIndex, settings: Any) -> None:
+    encoder, index = WordEncoder(tiny_bundle()), make_index(settings=settings)
+    texts = [f"word{number}" for number in range(50)]
+    index_documents([Document(content=text) for text in texts], index, encoder)
+    for text in texts[::10]:
+        assert index.search(encoder.encode_queries([text])[0], top_k=1)[0].content == text
+
+
+def test_what_the_server_cannot_do_is_refused_before_anything_is_made(make_index: MakeIndex) -> None:
+    for settings in ({"engine": "faiss"}, {"mode": "on_disk"}, {"compression_level": "32x"}):
+        index = make_index(settings=settings)
+        with pytest.raises(ConfigurationError, match=r"no native k-NN libraries.*use engine lucene"):
+            index.ensure()
+        assert not index.exists()
 
 
 def test_a_missing_index_names_near_ones(make_index: MakeIndex, index_name: str) -> None:
@@ -169,12 +229,17 @@ def test_a_ready_client_serves_as_well(make_index: MakeIndex, opensearch_url: st
     client.close()
 
 
-def test_shards_fields_and_method_are_passed_on(make_index: MakeIndex) -> None:
+def test_shards_fields_graph_and_analyzer_are_passed_on(make_index: MakeIndex) -> None:
     index = make_index(
         name=f"test-{uuid.uuid4().hex}",
-        settings={"number_of_shards": 2, "number_of_replicas": 0},
-        fields={"year": {"type": "integer"}},
-        method={"parameters": {"m": 8, "ef_construction": 64}},
+        settings={
+            "number_of_shards": 2,
+            "number_of_replicas": 0,
+            "fields": {"year": {"type": "integer"}},
+            "m": 8,
+            "ef_construction": 64,
+            "analyzer": "english",
+        },
     )
     try:
         index.create()
@@ -182,7 +247,9 @@ def test_shards_fields_and_method_are_passed_on(make_index: MakeIndex) -> None:
         assert facts["settings"]["index"]["number_of_shards"] == "2"
         assert facts["mappings"]["properties"]["year"] == {"type": "integer"}
         assert facts["mappings"]["properties"]["embedding"]["method"]["parameters"]["m"] == 8
-        with pytest.raises(IndexingError, match="refused"):
-            make_index(name=f"test-{uuid.uuid4().hex}", method={"engine": "nonsense"}).create()
+        index_documents([Document(content="the merging of lists")], index, WordEncoder(tiny_bundle()))
+        assert len(index.bm25("merges")) == 1  # stemmed, which the standard analyzer does not
+        with pytest.raises(IndexingError, match=r"refused.*klingon"):
+            make_index(name=f"test-{uuid.uuid4().hex}", settings={"analyzer": "klingon"}).create()
     finally:
         index.delete()

@@ -33,10 +33,11 @@ def index() -> OpenSearchIndex:
 def every_component() -> list[Any]:
     filters = {"field": "meta.year", "operator": ">", "value": 2000}
     return [
-        CLTextEmbedder("/no/bundle", device=CPU, prefix="p", suffix="s"),
+        CLTextEmbedder("/no/bundle", device=CPU, truncate_dim=8, prefix="p", suffix="s"),
         CLDocumentEmbedder(
             Path("/no/bundle"),
             device=CPU,
+            truncate_dim=8,
             prefix="p",
             suffix="s",
             progress_bar=False,
@@ -75,7 +76,7 @@ def every_component() -> list[Any]:
 @pytest.fixture
 def word_encoder(monkeypatch: pytest.MonkeyPatch) -> WordEncoder:
     encoder = WordEncoder(tiny_bundle())
-    monkeypatch.setattr(component_encoder, "shared_encoder", lambda path, device: encoder)
+    monkeypatch.setattr(component_encoder, "shared_encoder", lambda path, **_: encoder)
     return encoder
 
 
@@ -188,7 +189,7 @@ def test_no_documents_are_no_error(word_encoder: WordEncoder) -> None:
 def test_closing_releases_and_the_next_run_loads_again(monkeypatch: pytest.MonkeyPatch) -> None:
     loads: list[str] = []
 
-    def load(path: Path, device: str) -> WordEncoder:
+    def load(path: Path, device: str, truncate_dim: int | None) -> WordEncoder:
         loads.append(device)
         return WordEncoder(tiny_bundle())
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 import cl_haystack
-from cl_haystack.errors import IndexingError, SpaceMismatchError
+from cl_haystack.errors import ConfigurationError, IndexingError, SpaceMismatchError
 from cl_haystack.opensearch.binding import META_KEY, IndexBinding
 from tests.opensearch_fakes import tiny_bundle
 
@@ -14,7 +14,7 @@ GOLDEN = Path(__file__).parents[2] / "golden" / "index_binding_v1.json"
 
 
 def test_the_stored_format_is_the_golden_file() -> None:
-    stored = IndexBinding.of(tiny_bundle()).model_dump(mode="json")
+    stored = IndexBinding.of(tiny_bundle()).stored()
     assert stored["created_by"] == f"cl-haystack {cl_haystack.__version__}"
     stored["created_by"] = "cl-haystack 0.1.0"
     assert json.dumps(stored, indent=2) + "\n" == GOLDEN.read_text(encoding="utf-8")
@@ -43,6 +43,24 @@ def test_another_space_is_refused_with_both_names_and_the_way_out() -> None:
 def test_another_dimension_is_refused() -> None:
     with pytest.raises(SpaceMismatchError):
         IndexBinding.of(tiny_bundle(8)).check(tiny_bundle(16), "docs")
+
+
+def test_another_truncation_is_refused_with_the_way_out() -> None:
+    bundle = tiny_bundle(16, matryoshka_dimensions=(4, 8))
+    whole, cut = IndexBinding.of(bundle), IndexBinding.of(bundle, 8)
+    assert (cut.dimension, cut.truncated_from) == (8, 16)
+    assert IndexBinding.read({"_meta": {META_KEY: cut.stored()}}, "docs") == cut
+    assert IndexBinding.of(bundle, 16) == whole
+    cut.check(bundle, "docs", 8)
+    for truncate_dim in (None, 4):
+        with pytest.raises(SpaceMismatchError, match=r"8 of 16 dimensions.*encoder with truncate_dim=8"):
+            cut.check(bundle, "docs", truncate_dim)
+    with pytest.raises(SpaceMismatchError, match=r"8 of 16 dimensions.*without truncate_dim=8"):
+        whole.check(bundle, "docs", 8)
+    with pytest.raises(ConfigurationError, match="one of 4, 8"):
+        IndexBinding.of(bundle, 5)
+    with pytest.raises(ConfigurationError, match="not trained"):
+        IndexBinding.of(tiny_bundle(), 4)
 
 
 def test_another_precision_is_allowed_and_recorded_once() -> None:

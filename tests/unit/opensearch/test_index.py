@@ -1,5 +1,6 @@
 """OpenSearchIndex without a server: values, and the written form."""
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from cl_haystack.errors import BundleError, ConfigurationError, IndexingError
 from cl_haystack.opensearch import OpenSearchIndex
 from cl_haystack.opensearch.binding import IndexBinding
 from cl_haystack.opensearch.mapping import index_body, nested_fields, vector_dimension
+from cl_haystack.opensearch.settings import IndexSettings, SpaceType
 from tests.opensearch_fakes import tiny_bundle
 
 
@@ -38,10 +40,7 @@ def test_written_and_read_again_it_is_the_same() -> None:
         ca_certs="/ca.pem",
         verify_certs=False,
         timeout_s=5,
-        method={"parameters": {"m": 8}},
-        settings={"number_of_shards": 2},
-        fields={"year": {"type": "integer"}},
-        ef_search=None,
+        settings={"m": 8, "number_of_shards": 2, "fields": {"year": {"type": "integer"}}, "ef_search": None},
         require_binding=False,
     )
     written = index.to_dict()
@@ -63,7 +62,7 @@ def test_a_wrong_description_is_refused_with_the_entry() -> None:
 
 def test_a_wrong_query_vector_is_refused_before_it_is_sent() -> None:
     index = OpenSearchIndex("http://127.0.0.1:1", "docs", tiny_bundle(4))
-    index._checked = frozenset({"docs"})
+    index._checked, index._checked_at = frozenset({"docs"}), time.monotonic()
     with pytest.raises(IndexingError, match=r"shape \(3,\), expected \(4,\)"):
         index.search([1.0, 2.0, 3.0])
     with pytest.raises(IndexingError, match="NaN"):
@@ -71,13 +70,14 @@ def test_a_wrong_query_vector_is_refused_before_it_is_sent() -> None:
 
 
 @pytest.mark.parametrize(("similarity", "space_type"), [("cosine", "cosinesimil"), ("dot", "innerproduct")])
-def test_the_mapping_is_the_stock_stores_with_a_binding(similarity: str, space_type: str) -> None:
+def test_the_mapping_is_the_stock_stores_with_a_binding(similarity: str, space_type: SpaceType) -> None:
     binding = IndexBinding.of(tiny_bundle(similarity=similarity))
     body = index_body(
         binding,
-        method={"parameters": {"m": 8}},
-        settings={"number_of_shards": 2},
-        fields={"year": {"type": "integer"}, "parts": {"type": "nested"}},
+        IndexSettings(
+            m=8, number_of_shards=2, fields={"year": {"type": "integer"}, "parts": {"type": "nested"}}
+        ),
+        space_type=space_type,
     )
     assert body["settings"] == {"index.knn": True, "number_of_shards": 2}
     properties = body["mappings"]["properties"]

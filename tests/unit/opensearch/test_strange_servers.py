@@ -56,7 +56,7 @@ def test_a_wrong_password_is_named_and_not_shown() -> None:
     with server(401, "text/plain", b"Unauthorized") as (address, seen):
         index = OpenSearchIndex(f"http://me:{PASSWORD}@{address}", "docs", tiny_bundle())
         index_async = OpenSearchIndex(f"http://me:{PASSWORD}@{address}", "docs", tiny_bundle())
-        index_async._checked = frozenset({"docs"})
+        index_async._checked, index_async._checked_at = frozenset({"docs"}), time.monotonic()
 
         async def search() -> None:
             try:

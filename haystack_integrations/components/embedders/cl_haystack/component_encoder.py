@@ -17,11 +17,15 @@ class ComponentEncoder:
 
     :param bundle: the bundle's directory.
     :param device: where to run; None is the CPU.
+    :param truncate_dim: keep only the first dimensions of a vector; None keeps all.
     """
 
-    def __init__(self, bundle: str | Path, device: ComponentDevice | None) -> None:
+    def __init__(
+        self, bundle: str | Path, device: ComponentDevice | None, truncate_dim: int | None = None
+    ) -> None:
         self.bundle_path = Path(bundle)
         self._device = session_device(device)
+        self._truncate_dim = truncate_dim
         self._encoder: Encoder | None = None
         self._lock = threading.Lock()
 
@@ -29,7 +33,9 @@ class ComponentEncoder:
         """Return the encoder, loading it if nobody in this process has done so."""
         with self._lock:
             if self._encoder is None:
-                self._encoder = shared_encoder(self.bundle_path, device=self._device)
+                self._encoder = shared_encoder(
+                    self.bundle_path, device=self._device, truncate_dim=self._truncate_dim
+                )
             return self._encoder
 
     def close(self) -> None:

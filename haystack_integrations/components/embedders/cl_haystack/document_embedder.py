@@ -28,6 +28,7 @@ class CLDocumentEmbedder:
         bundle: str | Path,
         *,
         device: ComponentDevice | None = None,
+        truncate_dim: int | None = None,
         prefix: str = "",
         suffix: str = "",
         progress_bar: bool = True,
@@ -38,6 +39,7 @@ class CLDocumentEmbedder:
 
         :param bundle: directory of the model bundle.
         :param device: where to run; by default the CPU.
+        :param truncate_dim: keep only the first dimensions of a vector, as the index's settings do.
         :param prefix: put before each text, after the document prefix that the bundle states itself.
         :param suffix: put after each text.
         :param progress_bar: show a progress bar.
@@ -46,12 +48,13 @@ class CLDocumentEmbedder:
         """
         self.bundle = bundle
         self.device = device
+        self.truncate_dim = truncate_dim
         self.prefix = prefix
         self.suffix = suffix
         self.progress_bar = progress_bar
         self.meta_fields_to_embed = meta_fields_to_embed or []
         self.embedding_separator = embedding_separator
-        self._encoder = ComponentEncoder(bundle, device)
+        self._encoder = ComponentEncoder(bundle, device, truncate_dim)
 
     def warm_up(self) -> None:
         """Load the model, unless this process has it already."""
@@ -70,6 +73,7 @@ class CLDocumentEmbedder:
             self,
             bundle=str(self.bundle),
             device=self.device,
+            truncate_dim=self.truncate_dim,
             prefix=self.prefix,
             suffix=self.suffix,
             progress_bar=self.progress_bar,

@@ -22,6 +22,7 @@ class CLTextEmbedder:
         bundle: str | Path,
         *,
         device: ComponentDevice | None = None,
+        truncate_dim: int | None = None,
         prefix: str = "",
         suffix: str = "",
     ) -> None:
@@ -29,14 +30,16 @@ class CLTextEmbedder:
 
         :param bundle: directory of the model bundle.
         :param device: where to run; by default the CPU.
+        :param truncate_dim: keep only the first dimensions of a vector, as the index's settings do.
         :param prefix: put before each text, after the query prefix that the bundle states itself.
         :param suffix: put after each text.
         """
         self.bundle = bundle
         self.device = device
+        self.truncate_dim = truncate_dim
         self.prefix = prefix
         self.suffix = suffix
-        self._encoder = ComponentEncoder(bundle, device)
+        self._encoder = ComponentEncoder(bundle, device, truncate_dim)
 
     def warm_up(self) -> None:
         """Load the model, unless this process has it already."""
@@ -52,7 +55,12 @@ class CLTextEmbedder:
         :returns: a dictionary for a pipeline's YAML.
         """
         return default_to_dict(
-            self, bundle=str(self.bundle), device=self.device, prefix=self.prefix, suffix=self.suffix
+            self,
+            bundle=str(self.bundle),
+            device=self.device,
+            truncate_dim=self.truncate_dim,
+            prefix=self.prefix,
+            suffix=self.suffix,
         )
 
     @classmethod

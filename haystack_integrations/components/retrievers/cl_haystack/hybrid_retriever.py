@@ -59,7 +59,7 @@ class CLOpenSearchHybridRetriever:
         self.fusion: Fusion = fusion
         self.return_embedding = return_embedding
         self.device = device
-        self._encoder = ComponentEncoder(index.bundle_path, device)
+        self._encoder = ComponentEncoder(index.bundle_path, device, index.settings.truncate_dim)
 
     def warm_up(self) -> None:
         """Check that the index belongs to the bundle, and load the model that embeds queries."""

@@ -43,7 +43,7 @@ class CLOpenSearchWriter:
         self.meta_fields_to_embed = meta_fields_to_embed or []
         self.embedding_separator = embedding_separator
         self.device = device
-        self._encoder = ComponentEncoder(index.bundle_path, device)
+        self._encoder = ComponentEncoder(index.bundle_path, device, index.settings.truncate_dim)
 
     def close(self) -> None:
         """Close the connection and release the model; the next run opens both again."""
