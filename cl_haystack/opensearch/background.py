@@ -1,12 +1,13 @@
-"""A thread that sends finished chunks while the next ones are being made.
+"""Threads that send finished chunks while the next ones are being made: one thread a stream.
 
-Between the two stands a queue of two chunks, so memory stays bounded and a slow server slows the maker down.
-Whatever goes wrong in the thread is raised in the maker at its next step. An interrupted maker stops the
-thread at once; it is a daemon, so not even a hung server keeps the process alive.
+Before each stands a queue of two chunks, so memory stays bounded and a slow server slows the maker down.
+Whatever goes wrong in a thread is raised in the maker at its next step. An interrupted maker stops the
+threads at once; they are daemons, so not even a hung server keeps the process alive.
 """
 
 import queue
 import threading
+import time
 from collections.abc import Callable
 from types import TracebackType
 from typing import Generic, TypeVar
@@ -19,49 +20,65 @@ _PATIENCE_S = 2.0
 
 
 class BackgroundSender(Generic[Item]):
-    """Hands items to a function in a thread, in order. Leaving the ``with`` block waits for all of them.
+    """Hands items to a function in threads, in order within a stream. Leaving ``with`` waits for all of them.
 
-    :param send: called in the thread, with one item at a time.
+    :param send: called in the threads, in each with one item at a time.
     :param stop: set when the maker gives up; ``send`` should watch it too.
+    :param streams: how many threads.
     """
 
-    def __init__(self, send: Callable[[Item], None], stop: threading.Event) -> None:
+    def __init__(self, send: Callable[[Item], None], stop: threading.Event, streams: int = 1) -> None:
         self._send = send
         self._stop = stop
-        self._queue: queue.Queue[Item | None] = queue.Queue(maxsize=_QUEUED)
+        self._queues: list[queue.Queue[Item | None]] = [queue.Queue(_QUEUED) for _ in range(streams)]
         self._failure: BaseException | None = None
-        self._thread = threading.Thread(target=self._work, name="cl-haystack-bulk", daemon=True)
+        self._threads = [
+            threading.Thread(target=self._work, args=[line], name="cl-haystack-bulk", daemon=True)
+            for line in self._queues
+        ]
 
     def __enter__(self) -> "BackgroundSender[Item]":
-        self._thread.start()
+        for thread in self._threads:
+            thread.start()
         return self
 
-    def put(self, item: Item) -> None:
-        """Hand over an item, waiting while the queue is full; raises what ``send`` raised before."""
-        self._put(item)
+    def put(self, item: Item, stream: int = 0) -> None:
+        """Hand over an item, waiting while its queue is full; raises what ``send`` raised before.
+
+        :param item: goes to ``send``.
+        :param stream: number of the thread, from 0.
+        """
+        self._put(item, self._queues[stream])
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if error is not None:
-            self._stop.set()
-            self._thread.join(_PATIENCE_S)
+            self._give_up()
             return
         try:
-            self._put(None)
-            while self._thread.is_alive():
-                self._thread.join(_POLL_S)  # short, so that Ctrl-C is heard
+            for line in self._queues:
+                self._put(None, line)
+            while any(thread.is_alive() for thread in self._threads):
+                self._raise_failure()
+                for thread in self._threads:
+                    thread.join(_POLL_S)  # short, so that Ctrl-C is heard
         except BaseException:
-            self._stop.set()
-            self._thread.join(_PATIENCE_S)
+            self._give_up()
             raise
         self._raise_failure()
 
-    def _put(self, item: Item | None) -> None:
+    def _give_up(self) -> None:
+        self._stop.set()
+        until = time.monotonic() + _PATIENCE_S
+        for thread in self._threads:
+            thread.join(max(0.0, until - time.monotonic()))
+
+    def _put(self, item: Item | None, line: "queue.Queue[Item | None]") -> None:
         while True:
             self._raise_failure()
             try:
-                self._queue.put(item, timeout=_POLL_S)
+                line.put(item, timeout=_POLL_S)
             except queue.Full:
                 continue
             return
@@ -70,10 +87,10 @@ class BackgroundSender(Generic[Item]):
         if self._failure is not None:
             raise self._failure
 
-    def _work(self) -> None:
+    def _work(self, line: "queue.Queue[Item | None]") -> None:
         while not self._stop.is_set():
             try:
-                item = self._queue.get(timeout=_POLL_S)
+                item = line.get(timeout=_POLL_S)
             except queue.Empty:
                 continue
             if item is None:

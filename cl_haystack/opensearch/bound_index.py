@@ -22,6 +22,7 @@ from cl_haystack.errors import CLHaystackError, ConfigurationError, IndexingErro
 from cl_haystack.opensearch.binding import META_KEY, IndexBinding
 from cl_haystack.opensearch.capabilities import ServerCapabilities
 from cl_haystack.opensearch.connection import Connection
+from cl_haystack.opensearch.content_hash import HASH_FIELD, keeps_hashes
 from cl_haystack.opensearch.failures import opensearch_errors
 from cl_haystack.opensearch.mapping import index_body, nested_fields, vector_field
 from cl_haystack.opensearch.settings import IndexSettings
@@ -65,6 +66,7 @@ class BoundIndex:
         self._checked: frozenset[str] = frozenset()  # concrete indices known to belong to the model
         self._checked_at = 0.0  # time.monotonic()
         self._nested_fields: frozenset[str] = frozenset()
+        self._keeps_hashes = False
         self._lock = threading.Lock()
 
     def __repr__(self) -> str:
@@ -150,6 +152,7 @@ class BoundIndex:
             self._checked = frozenset()
             raise
         self._nested_fields = frozenset().union(*(nested_fields(mapping) for mapping in mappings.values()))
+        self._keeps_hashes = all(keeps_hashes(mapping) for mapping in mappings.values())
         self._checked = frozenset(bindings)
         return next(iter(bindings.values()), None)
 
@@ -207,6 +210,31 @@ class BoundIndex:
         """Return which of these ids have a document, even before a refresh."""
         self.check()
         return {hit["_id"] for hit in self._mget(ids, {"_source": "false"})}
+
+    @property
+    def keeps_hashes(self) -> bool:
+        """Whether the index stores content hashes; one that was not made by this version does not."""
+        self.check()
+        return self._keeps_hashes
+
+    def stored_hashes(self, targets: Sequence[dict[str, Any]]) -> dict[str, str | None]:
+        """Return which of these documents are there, with their content hashes, even before a refresh.
+
+        :param targets: ``{"_id": …}``, and ``"routing"`` where a document has one.
+        :returns: by id; None for a document without a hash.
+        """
+        if not targets:
+            return {}
+        params = {
+            "_source": "false",
+            "stored_fields": HASH_FIELD,
+            "filter_path": "docs._id,docs.found,docs.fields",
+        }
+        with opensearch_errors(self.connection.url, self.name):
+            found = self._client.mget(body={"docs": list(targets)}, index=self.name, params=params)["docs"]
+        return {
+            hit["_id"]: hit.get("fields", {}).get(HASH_FIELD, [None])[0] for hit in found if hit.get("found")
+        }
 
     def close(self) -> None:
         """Close the connections; the next use opens new ones."""

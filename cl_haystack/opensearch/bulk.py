@@ -7,9 +7,8 @@ may heal it (connection, timeout, 429, 5xx) and halved when one document in it m
 Ids are the documents' own, so sending again never doubles anything.
 """
 
-import logging
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,32 +17,20 @@ from haystack.document_stores.errors import DuplicateDocumentError
 from haystack.document_stores.types import DuplicatePolicy
 from opensearchpy import OpenSearch
 from opensearchpy.exceptions import OpenSearchException, TransportError
-from tenacity import (
-    RetryCallState,
-    Retrying,
-    retry_if_exception_type,
-    stop_after_delay,
-    stop_any,
-    stop_when_event_set,
-    wait_random_exponential,
-)
-from tenacity.nap import sleep_using_event
 
 from cl_haystack.errors import CLHaystackError, IndexingError, ServerUnavailableError
+from cl_haystack.opensearch.content_hash import HASH_FIELD
 from cl_haystack.opensearch.failures import (
-    TOO_MANY_REQUESTS,
+    is_busy,
+    may_heal,
     opensearch_errors,
     reason_in,
     reason_of,
+    status_of,
     translate,
 )
+from cl_haystack.opensearch.patience import DEFAULT_RETRY_FOR_S, Patience
 
-logger = logging.getLogger(__name__)
-
-DEFAULT_CHUNK_BYTES = 2_000_000
-DEFAULT_RETRY_FOR_S = 120.0
-_FIRST_PAUSE_S = 0.5  # at most; each pause is a random part of a span that doubles
-_LONGEST_PAUSE_S = 20.0
 _CONFLICT = 409
 _ANSWER_FIELDS = "errors,items.*._index,items.*.status,items.*.error"
 
@@ -54,6 +41,12 @@ class Action:
 
     id: str
     lines: bytes
+
+    @property
+    def target(self) -> dict[str, Any]:
+        """Id and routing, as the request names them."""
+        ((_, target),) = orjson.loads(self.lines.split(b"\n", 1)[0]).items()
+        return dict(target)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,23 +85,10 @@ def write_action(
     return Action(document_id, orjson.dumps({verb: target}) + b"\n" + source + b"\n")
 
 
-def chunks(actions: Iterable[Action], max_bytes: int) -> Iterator[list[Action]]:
-    """Group actions, in order, into chunks of at most ``max_bytes``; a larger action travels alone."""
-    chunk: list[Action] = []
-    size = 0
-    for action in actions:
-        if chunk and size + len(action.lines) > max_bytes:
-            yield chunk
-            chunk, size = [], 0
-        chunk.append(action)
-        size += len(action.lines)
-    if chunk:
-        yield chunk
-
-
 class _Unfinished(Exception):  # noqa: N818  (a signal to the retry loop, seen by nobody else)
     def __init__(self, error: CLHaystackError) -> None:
         self.error = error
+        super().__init__(str(error))
 
 
 class BulkWriter:
@@ -136,29 +116,22 @@ class BulkWriter:
         self._url = url
         self._index = index
         self._policy = policy
-        self._stop = stop or threading.Event()
-        self._retrying = Retrying(
-            retry=retry_if_exception_type(_Unfinished),
-            stop=stop_any(stop_after_delay(retry_for_s), stop_when_event_set(self._stop)),
-            wait=wait_random_exponential(multiplier=_FIRST_PAUSE_S, max=_LONGEST_PAUSE_S),
-            sleep=sleep_using_event(self._stop),
-            before_sleep=self._log_pause,
-            reraise=True,
-        )
+        self._patience = Patience(retry_for_s, stop or threading.Event())
 
-    def send(self, chunk: Sequence[Action]) -> Outcome:
+    def send(self, chunk: Sequence[Action], *, resumed: bool = False) -> Outcome:
         """Write a chunk.
 
-        :param chunk: the actions; any number.
+        :param chunk: the actions; any number, each id once.
+        :param resumed: an earlier run may have written some of these documents already.
         :returns: what became of them.
         :raises DuplicateDocumentError: the policy is FAIL or NONE and documents are there already; all
             others of the chunk were written.
         :raises IndexingError: the index cannot be written to.
         :raises ServerUnavailableError: the server did not take them for ``retry_for_s`` seconds.
         """
-        attempt = _ChunkAttempt(list(chunk))
+        attempt = _ChunkAttempt(list(chunk), uncertain=resumed)
         try:
-            for state in self._retrying:
+            for state in self._patience.retrying(lambda error: isinstance(error, _Unfinished)):
                 with state:
                     self._send_pending(attempt)
         except _Unfinished as unfinished:
@@ -184,7 +157,7 @@ class BulkWriter:
             except OpenSearchException as error:
                 if not _may_be_one_document(error):
                     attempt.pending = [*busy, *part, *(action for rest in reversed(parts) for action in rest)]
-                    attempt.uncertain |= not _has_status(error)
+                    attempt.uncertain |= status_of(error) is None
                     raise self._repeatable(error) from error
                 if len(part) > 1:
                     parts += [part[len(part) // 2 :], part[: len(part) // 2]]
@@ -233,7 +206,7 @@ class BulkWriter:
                 attempt.outcome.written += 1
             elif status == _CONFLICT and verb == "create":
                 self._settle_conflict(action, attempt)
-            elif _is_busy(status):
+            elif is_busy(status):
                 busy.append(action)
                 problem = reason_in(result)
             else:
@@ -253,11 +226,18 @@ class BulkWriter:
     def _is_stored(self, action: Action) -> bool:
         sent = orjson.loads(action.lines.split(b"\n", 1)[1])
         sent.pop("embedding", None)
-        with opensearch_errors(self._url, self._index):
-            answer = self._client.mget(
-                body={"ids": [action.id]}, index=self._index, params={"_source_excludes": "embedding"}
-            )
-        return bool(answer["docs"][0].get("_source") == sent)
+        sent.pop(HASH_FIELD, None)
+
+        def stored() -> dict[str, Any]:
+            with opensearch_errors(self._url, self._index):
+                answer: dict[str, Any] = self._client.mget(
+                    body={"docs": [action.target]},
+                    index=self._index,
+                    params={"_source_excludes": "embedding"},
+                )
+            return answer
+
+        return bool(self._patience(stored)["docs"][0].get("_source") == sent)
 
     def _refuse_if_the_index_is_the_cause(self, result: dict[str, Any]) -> None:
         kind = str(result.get("error", {}).get("type", ""))
@@ -269,12 +249,7 @@ class BulkWriter:
 
     def _repeatable(self, error: OpenSearchException) -> Exception:
         ours = translate(error, self._url, self._index)
-        return _Unfinished(ours) if not _has_status(error) or _is_busy(_status(error)) else ours
-
-    def _log_pause(self, state: RetryCallState) -> None:
-        error = state.outcome.exception() if state.outcome is not None else None
-        if isinstance(error, _Unfinished):
-            logger.warning("bulk request repeated (attempt %d): %s", state.attempt_number, error.error)
+        return _Unfinished(ours) if may_heal(error) else ours
 
 
 @dataclass(slots=True)
@@ -287,23 +262,10 @@ class _ChunkAttempt:
     uncertain: bool = False
 
 
-def _has_status(error: OpenSearchException) -> bool:
-    """Return whether the server answered; if not, whether it acted on the request is unknown."""
-    return isinstance(error, TransportError) and isinstance(error.status_code, int)
-
-
-def _status(error: OpenSearchException) -> int:
-    return int(error.status_code) if isinstance(error, TransportError) and _has_status(error) else 0
-
-
-def _is_busy(status: int) -> bool:
-    return status == TOO_MANY_REQUESTS or status >= 500
-
-
 def _may_be_one_document(error: OpenSearchException) -> bool:
-    return _status(error) in (400, 413)
+    return status_of(error) in (400, 413)
 
 
 def _rejection(action: Action, error: OpenSearchException) -> Rejection:
     reason = reason_of(error) if isinstance(error, TransportError) else str(error)
-    return Rejection(action.id, reason, _status(error))
+    return Rejection(action.id, reason, status_of(error) or 0)

@@ -17,14 +17,18 @@ import orjson
 from haystack import Document
 from numpy.typing import NDArray
 
+from cl_haystack.opensearch.content_hash import HASH_FIELD
+
 MAX_ID_BYTES = 512
 ROUTING_FIELD = "_routing"
-_JSON_OPTIONS = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS
+# Sorted, so that equal documents have equal bytes and hashes.
+_JSON_OPTIONS = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS | orjson.OPT_SORT_KEYS
 # Names that flat meta may not take: Haystack keeps such keys in a nested "meta" (Document.to_dict).
 _RESERVED = frozenset(field.name for field in dataclasses.fields(Document)) | {
     "content_type",
     "id_hash_keys",
     "dataframe",
+    HASH_FIELD,
 }
 
 
@@ -63,23 +67,27 @@ def source_json(document: Document) -> bytes:
         raise UnwritableDocumentError(f"cannot be written as JSON: {error}") from error
 
 
-def with_embedding(source: bytes, embedding: NDArray[np.float32] | Sequence[float] | None) -> bytes:
+def with_embedding(
+    source: bytes, embedding: NDArray[np.float32] | Sequence[float] | None, content_hash: str | None = None
+) -> bytes:
     """Return a stored form with the embedding added.
 
     :param source: what :func:`source_json` returned.
     :param embedding: the vector; None stores a null, as the stock store does.
+    :param content_hash: the document's hash; None where the index keeps none.
     :returns: a JSON object.
     :raises UnwritableDocumentError: the vector holds something other than finite numbers.
     """
+    end = b"}" if content_hash is None else b',"%s":"%s"}' % (HASH_FIELD.encode(), content_hash.encode())
     if embedding is None:
-        return source[:-1] + b',"embedding":null}'
+        return source[:-1] + b',"embedding":null' + end
     try:
         row = np.ascontiguousarray(embedding, dtype=np.float32)
     except (TypeError, ValueError) as error:
         raise UnwritableDocumentError(f"the embedding is not a list of numbers: {error}") from error
     if not np.isfinite(row).all():
         raise UnwritableDocumentError("the embedding holds NaN or an infinite number")
-    return source[:-1] + b',"embedding":' + orjson.dumps(row, option=_JSON_OPTIONS) + b"}"
+    return source[:-1] + b',"embedding":' + orjson.dumps(row, option=_JSON_OPTIONS) + end
 
 
 def read_hit(hit: dict[str, Any]) -> Document:

@@ -61,6 +61,23 @@ def translate(error: Exception, url: str, index: str | None = None) -> CLHaystac
     return IndexingError(f"OpenSearch at {url}: {_cut(str(error))}")
 
 
+def status_of(error: OpenSearchException) -> int | None:
+    """Return the status that the server answered with; None where it did not answer."""
+    status = error.status_code if isinstance(error, TransportError) else None
+    return status if isinstance(status, int) else None
+
+
+def is_busy(status: int) -> bool:
+    """Return whether a status says that the same request may succeed later."""
+    return status == TOO_MANY_REQUESTS or status >= 500
+
+
+def may_heal(error: OpenSearchException) -> bool:
+    """Return whether time may heal what happened: no answer, or one that says that the server is busy."""
+    status = status_of(error)
+    return status is None or is_busy(status)
+
+
 def reason_of(error: TransportError) -> str:
     """Return the reason that the server gave, cut to a readable length."""
     return reason_in(error.info) or _cut(str(error.error))
@@ -123,7 +140,7 @@ def _status_problem(error: TransportError, url: str, index: str | None) -> CLHay
         return IndexingError(f"{where}: this user may not do that ({reason}); ask for the permission")
     if is_missing_index(error):
         return IndexingError(f"{where} does not exist; create it first, or correct the name")
-    if status == TOO_MANY_REQUESTS or (isinstance(status, int) and status >= 500):
+    if isinstance(status, int) and is_busy(status):
         return ServerUnavailableError(url, f"answered {status}: {reason}")
     if "too_many_clauses" in str(error.info) or "too_many_nested_clauses" in str(error.info):
         return IndexingError(f"{where}: the query has too many words ({reason}); shorten it")

@@ -1,42 +1,36 @@
 """The indexing job: any stream of documents, embedded and written at the same time, nothing lost silently.
 
-Documents are taken in windows. Of each window, first those are set aside that no server would take, then the
-texts are embedded in the calling thread, then the documents go in chunks to a thread that writes them while
-the next window is embedded. Ids are fixed before anything is embedded, so running a job again changes
-nothing that is there already.
+Documents are taken in windows. Of each window, first those are set aside that no server would take or that
+lie in the index unchanged, then the texts are embedded in the calling thread, then the documents go in chunks
+to threads that write them while the next window is embedded. Ids are fixed before anything is embedded, so a
+job that died is simply run again: what was confirmed is found in the index by its content hash and neither
+embedded nor written a second time.
 """
 
+import itertools
 import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence, Sized
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-import numpy as np
+import orjson
 from haystack import Document
 from haystack.document_stores.types import DuplicatePolicy
-from numpy.typing import NDArray
 
-from cl_haystack.errors import ConfigurationError, IndexingError, RejectedDocumentsError
+from cl_haystack.errors import ConfigurationError, RejectedDocumentsError
 from cl_haystack.opensearch.background import BackgroundSender
-from cl_haystack.opensearch.bulk import (
-    DEFAULT_CHUNK_BYTES,
-    DEFAULT_RETRY_FOR_S,
-    Action,
-    BulkWriter,
-    Rejection,
-    chunks,
-    write_action,
-)
-from cl_haystack.opensearch.documents import (
-    ROUTING_FIELD,
-    UnwritableDocumentError,
-    embedding_text,
-    source_json,
-    with_embedding,
-)
+from cl_haystack.opensearch.bulk import BulkWriter
+from cl_haystack.opensearch.content_hash import ContentHasher
+from cl_haystack.opensearch.failures import opensearch_errors
+from cl_haystack.opensearch.first_load import FirstLoad
 from cl_haystack.opensearch.index import OpenSearchIndex
+from cl_haystack.opensearch.journal import open_journal
+from cl_haystack.opensearch.merging import merge_segments
+from cl_haystack.opensearch.parcels import Parcel, parcels, windows
+from cl_haystack.opensearch.patience import DEFAULT_RETRY_FOR_S, Patience
+from cl_haystack.opensearch.preparing import Preparer, Window
 from cl_haystack.opensearch.report import DeadLetters, IndexingReport, Ledger
 from cl_haystack.progress import OnProgress, Progress, ignore
 
@@ -44,7 +38,8 @@ if TYPE_CHECKING:  # so that an index can be used without loading onnxruntime
     from cl_haystack.encoder.protocol import TextEncoder
 
 DEFAULT_WINDOW_SIZE = 1_000
-_MAX_WINDOW_CHARS = 20_000_000
+DEFAULT_CHUNK_BYTES = 2_000_000
+STREAMS_OF_READY_MADE_VECTORS = 2
 
 
 def index_documents(
@@ -57,7 +52,11 @@ def index_documents(
     embedding_separator: str = "\n",
     dead_letters: str | Path | None = None,
     on_rejected: Literal["raise", "report"] | None = None,
+    journal: str | Path | None = None,
     refresh: bool = True,
+    force_merge: bool = False,
+    drop_replicas: bool = False,
+    streams: int | None = None,
     window_size: int = DEFAULT_WINDOW_SIZE,
     chunk_bytes: int = DEFAULT_CHUNK_BYTES,
     retry_for_s: float = DEFAULT_RETRY_FOR_S,
@@ -66,18 +65,28 @@ def index_documents(
     """Embed documents and write them to an index, which is made if it does not exist.
 
     A document that carries an embedding keeps it. A document without text is written without a vector.
+    An empty index is filled without refreshes; its ``refresh_interval`` is restored whatever happens, after a
+    kill by the next job.
 
     :param documents: any iterable; it is never held as a whole.
     :param index: the index, bound to the encoder's model.
     :param encoder: a bundle's encoder, or anything with ``encode_documents``.
-    :param policy: OVERWRITE replaces documents that are there already; SKIP keeps them and embeds nothing
-        for them, which also resumes an interrupted job; FAIL and NONE raise DuplicateDocumentError.
+    :param policy: OVERWRITE replaces documents that have changed and skips those that are there unchanged;
+        SKIP keeps whatever is there; FAIL and NONE raise DuplicateDocumentError.
     :param meta_fields_to_embed: meta fields that are embedded before the content.
     :param embedding_separator: stands between them.
     :param dead_letters: file to which refused documents are appended with the reason.
     :param on_rejected: what follows, after all others were written, when documents were refused: ``raise``
         RejectedDocumentsError, or ``report`` them alone. By default raise, unless ``dead_letters`` is given.
+    :param journal: file that makes a job of FAIL or NONE repeatable after a kill, keeps refused documents
+        from being tried again, and completes the report; removed at the end. The input must come in the same
+        order again. OVERWRITE and SKIP go on where they were without it, so by default there is none.
     :param refresh: make the documents visible to searches at the end.
+    :param force_merge: merge the index into one segment at the end: slow, then the fastest searches.
+    :param drop_replicas: fill an empty index without replicas. Faster; what was confirmed is lost if a node
+        dies meanwhile.
+    :param streams: bulk requests at a time. By default 2 where the documents carry embeddings, else 1: the
+        encoder needs the cores, and a second stream costs it 8 to 10 %.
     :param window_size: documents embedded at a time.
     :param chunk_bytes: size of a bulk request.
     :param retry_for_s: how long a request is repeated while the server is busy or away.
@@ -90,45 +99,65 @@ def index_documents(
     """
     if isinstance(documents, Document | str | bytes | dict):
         raise TypeError(f"documents is a {type(documents).__name__}, expected an iterable of Document")
-    if window_size < 1 or chunk_bytes < 1:
-        raise ConfigurationError(f"window_size is {window_size}, chunk_bytes is {chunk_bytes}; expected ≥ 1")
+    if window_size < 1 or chunk_bytes < 1 or (streams is not None and streams < 1):
+        raise ConfigurationError(
+            f"window_size is {window_size}, chunk_bytes is {chunk_bytes}, streams is {streams}; expected ≥ 1"
+        )
     started = time.perf_counter()
     index.ensure()
-    index.register_writer(getattr(encoder, "bundle", index.bundle))
-    total = len(documents) if isinstance(documents, Sized) else None
+    bundle = getattr(encoder, "bundle", index.bundle)
+    index.register_writer(bundle)
     stop = threading.Event()
+    patience = Patience(retry_for_s, stop)
     dead_letters = None if dead_letters is None else Path(dead_letters)
-    with DeadLetters(dead_letters, index.name) as letters:
-        job = _Job(
+    texts = orjson.dumps([list(meta_fields_to_embed), embedding_separator]).decode()
+    description = {
+        "index": f"{index.name} {_uuids(index)}",
+        "model": bundle.fingerprint,
+        "policy": policy.name,
+        "texts": texts,
+        "window_size": str(window_size),
+    }
+    with (
+        DeadLetters(dead_letters, index.name) as letters,
+        open_journal(None if journal is None else Path(journal), description) as (log, remove_journal),
+    ):
+        preparer = Preparer(
             index=index,
             encoder=encoder,
+            keeps_hashes=index.keeps_hashes,
             policy=policy,
+            hasher=ContentHasher(bundle.fingerprint, texts),
             meta_fields=tuple(meta_fields_to_embed),
             separator=embedding_separator,
             letters=letters,
-            ledger=Ledger(),
-            writer=BulkWriter(
-                index.connection.client(),
-                url=index.connection.url,
-                index=index.name,
-                policy=policy,
-                retry_for_s=retry_for_s,
-                stop=stop,
-            ),
+            journal=log,
+            patience=patience,
             on_progress=on_progress,
-            total=total,
+            total=len(documents) if isinstance(documents, Sized) else None,
         )
-        with BackgroundSender(job.send, stop) as sender:
-            for window in windows(documents, window_size):
-                for chunk in chunks_of(job.prepare(window), chunk_bytes):
-                    sender.put(chunk)
-    refreshing = time.perf_counter()
-    if refresh:
-        index.refresh()
-    index.check(fresh=True)  # an index that was deleted meanwhile came back without its binding
+        writer = BulkWriter(
+            index.connection.client(),
+            url=index.connection.url,
+            index=index.name,
+            policy=policy,
+            retry_for_s=retry_for_s,
+            stop=stop,
+        )
+        job = _Job(preparer, writer, stop, chunk_bytes)
+        with FirstLoad(index, patience, drop_replicas=drop_replicas) as first_load:
+            job.run(windows(documents, window_size), streams, first_load)
+        finishing = time.perf_counter()
+        if force_merge:
+            merge_segments(index, patience)
+        if refresh:
+            patience(index.refresh)
+        patience(lambda: index.check(fresh=True))  # deleted meanwhile, it came back without its binding
+        remove_journal()
     ended = time.perf_counter()
-    report = job.report(dead_letters, {"refresh": ended - refreshing, "total": ended - started})
-    on_progress(Progress(report.read, report.read, _note(job.ledger)))
+    seconds = {"refresh": ended - finishing, "total": ended - started}
+    report = job.report(dead_letters, seconds)
+    on_progress(Progress(report.read, report.read, preparer.note()))
     if report.rejected and (on_rejected or ("raise" if dead_letters is None else "report")) == "raise":
         raise RejectedDocumentsError(
             index=index.name,
@@ -139,172 +168,67 @@ def index_documents(
 
 
 @dataclass(slots=True)
-class _Draft:
-    """A document on its way: its stored form without the vector, and the vector once it is known."""
-
-    document: Document
-    source: bytes
-    vector: NDArray[np.float32] | Sequence[float] | None
-
-
-@dataclass(frozen=True, slots=True)
-class _Parcel:
-    """A chunk and the documents in it, by id, so that a refused one can be kept."""
-
-    actions: list[Action]
-    documents: dict[str, Document]
-
-
-@dataclass(slots=True)
 class _Job:
-    index: OpenSearchIndex
-    encoder: "TextEncoder"
-    policy: DuplicatePolicy
-    meta_fields: tuple[str, ...]
-    separator: str
-    letters: DeadLetters
-    ledger: Ledger
+    preparer: Preparer
     writer: BulkWriter
-    on_progress: OnProgress
-    total: int | None
-    embed_seconds: float = 0.0
+    stop: threading.Event
+    chunk_bytes: int
 
-    def prepare(self, window: Sequence[Document]) -> Iterator[tuple[Action, Document]]:
-        """Turn a window of documents into actions; what cannot be written is set aside."""
-        new = self._without_existing(window)
-        drafts = [draft for document in new if (draft := self._draft(document)) is not None]
-        self._embed(drafts)
-        self.ledger.read += len(window)
-        self.on_progress(Progress(self.ledger.read, self.total, _note(self.ledger)))
-        for draft in drafts:
-            try:
-                stored = with_embedding(draft.source, draft.vector)
-            except UnwritableDocumentError as error:
-                self._reject(draft.document, str(error))
-                continue
-            routing = draft.document.meta.get(ROUTING_FIELD)
-            yield write_action(draft.document.id, stored, self.policy, routing), draft.document
+    def run(self, batches: Iterator[list[Document]], streams: int | None, first_load: FirstLoad) -> None:
+        """Take the input to its end."""
+        first = list(itertools.islice(batches, 1))
+        num_streams = streams or _default_streams(first)
+        with BackgroundSender(self.send, self.stop, num_streams) as sender:
+            for number, batch in enumerate(itertools.chain(first, batches)):
+                if number == 1:  # a job of one window is over before a refresh matters
+                    first_load.lower()
+                window = Window(number, batch, Ledger(self.preparer.ledger))
+                for parcel in parcels(self.preparer.prepare(window), self.chunk_bytes, num_streams):
+                    window.opened()
+                    self.preparer.in_flight.add(parcel.actions)
+                    sender.put((window, parcel), parcel.stream)
+                self._close(window)
+                self.preparer.tell()
 
-    def send(self, parcel: _Parcel) -> None:
-        """Write one chunk; runs in the sending thread."""
+    def send(self, item: tuple[Window, Parcel]) -> None:
+        """Write one parcel; runs in the sending threads."""
+        window, parcel = item
+        preparer = self.preparer
         started = time.perf_counter()
-        outcome = self.writer.send(parcel.actions)
-        self.ledger.add(outcome, time.perf_counter() - started)
+        outcome = self.writer.send(parcel.actions, resumed=window.begun_before)
+        window.ledger.add(outcome, time.perf_counter() - started)
         for rejection in outcome.rejections:
-            self.letters.add(rejection, parcel.documents[rejection.id])
-        self.index.check_answer(outcome.indices)
+            preparer.letters.add(rejection, parcel.documents[rejection.id])
+        preparer.patience(lambda: preparer.index.check_answer(outcome.indices))
+        preparer.in_flight.remove(parcel.actions)
+        self._close(window)
 
     def report(self, dead_letters: Path | None, seconds: dict[str, float]) -> IndexingReport:
         """Return the final counts."""
-        ledger = self.ledger
+        ledger = self.preparer.ledger
+        counts = asdict(ledger.counts)
+        writing = {"embed": self.preparer.embed_seconds, "write": counts.pop("write_seconds")}
         return IndexingReport(
-            index=self.index.name,
-            read=ledger.read,
-            skipped=ledger.skipped,
-            embedded=ledger.embedded,
-            without_text=ledger.without_text,
-            written=ledger.written,
-            rejected=ledger.rejected,
-            retries=ledger.retries,
-            seconds={"embed": self.embed_seconds, "write": ledger.write_seconds, **seconds},
+            index=self.preparer.index.name,
+            **counts,
+            seconds={**writing, **seconds},
             rejections=tuple(ledger.rejections),
-            dead_letters=dead_letters if ledger.rejected else None,
+            dead_letters=dead_letters if ledger.counts.rejected else None,
         )
 
-    def _without_existing(self, window: Sequence[Document]) -> Sequence[Document]:
-        if self.policy != DuplicatePolicy.SKIP:
-            return window
-        existing = self.index.existing_ids([document.id for document in window])
-        self.ledger.skip(sum(document.id in existing for document in window))
-        return [document for document in window if document.id not in existing]
-
-    def _draft(self, document: Document) -> _Draft | None:
-        dimension = self.index.dimension
-        try:
-            if document.embedding is not None and len(document.embedding) != dimension:
-                raise UnwritableDocumentError(
-                    f"carries an embedding of {len(document.embedding)} dimensions, the index takes "
-                    f"{dimension}; take it away to have the text embedded"
-                )
-            return _Draft(document, source_json(document), document.embedding)
-        except UnwritableDocumentError as error:
-            self._reject(document, str(error))
-            return None
-
-    def _embed(self, drafts: Sequence[_Draft]) -> None:
-        waiting: list[_Draft] = []
-        texts: list[str] = []
-        for draft in drafts:
-            if draft.vector is not None:
-                continue
-            text = embedding_text(draft.document, self.meta_fields, self.separator)
-            if text.strip():
-                waiting.append(draft)
-                texts.append(text)
-            else:
-                self.ledger.without_text += 1
-        if not texts:
-            return
-        started = time.perf_counter()
-        vectors = self.encoder.encode_documents(texts, on_progress=self._on_embedded)
-        self.embed_seconds += time.perf_counter() - started
-        expected = (len(texts), self.index.dimension)
-        if vectors.shape != expected:
-            raise IndexingError(
-                f"index '{self.index.name}': the encoder gave vectors of shape {vectors.shape} for "
-                f"{len(texts)} texts, expected {expected}; use the encoder of {self.index.bundle.label}, "
-                "opened with the truncate_dim of the index's settings"
-            )
-        for draft, vector in zip(waiting, vectors, strict=True):
-            draft.vector = vector
-        self.ledger.embedded += len(texts)
-
-    def _on_embedded(self, progress: Progress) -> None:
-        self.on_progress(Progress(self.ledger.read + progress.done, self.total, _note(self.ledger)))
-
-    def _reject(self, document: Document, reason: str) -> None:
-        rejection = Rejection(document.id, reason)
-        self.ledger.reject(rejection)
-        self.letters.add(rejection, document)
+    def _close(self, window: Window) -> None:
+        if window.closed() and not window.done_before:
+            self.preparer.journal.end(window.number, window.ledger.counts)
 
 
-def windows(documents: Iterable[Document], size: int) -> Iterator[list[Document]]:
-    """Group documents, in order, into windows of at most ``size`` and of a bounded amount of text.
-
-    :param documents: any iterable of Document.
-    :param size: most documents of a window.
-    :yields: the windows.
-    :raises TypeError: an element is something else; its position is named.
-    """
-    window: list[Document] = []
-    chars = 0
-    for position, document in enumerate(documents):
-        if not isinstance(document, Document):
-            raise TypeError(
-                f"documents[{position}] is a {type(document).__name__}, expected a haystack Document"
-            )
-        window.append(document)
-        chars += len(document.content or "")
-        if len(window) == size or chars >= _MAX_WINDOW_CHARS:
-            yield window
-            window, chars = [], 0
-    if window:
-        yield window
+def _default_streams(first_window: list[list[Document]]) -> int:
+    documents = [document for window in first_window for document in window]
+    ready_made = all(document.embedding is not None for document in documents)
+    return STREAMS_OF_READY_MADE_VECTORS if documents and ready_made else 1
 
 
-def chunks_of(prepared: Iterator[tuple[Action, Document]], max_bytes: int) -> Iterator[_Parcel]:
-    """Group prepared documents into parcels of at most ``max_bytes``."""
-    documents: dict[str, Document] = {}
-
-    def actions() -> Iterator[Action]:
-        for action, document in prepared:
-            documents[action.id] = document
-            yield action
-
-    for chunk in chunks(actions(), max_bytes):
-        yield _Parcel(chunk, {action.id: documents[action.id] for action in chunk})
-
-
-def _note(ledger: Ledger) -> str:
-    refused = f", {ledger.rejected:,} refused" if ledger.rejected else ""
-    return f"{ledger.written:,} written{refused}"
+def _uuids(index: OpenSearchIndex) -> str:
+    """Return what tells an index from one that is made later under its name."""
+    with opensearch_errors(index.connection.url, index.name):
+        found = index.connection.client().indices.get_settings(index=index.name)
+    return " ".join(sorted(entry["settings"]["index"]["uuid"] for entry in found.values()))

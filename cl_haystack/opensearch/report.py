@@ -2,7 +2,7 @@
 
 import json
 import threading
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -22,14 +22,16 @@ class IndexingReport:
 
     :param index: name of the index or alias.
     :param read: documents taken from the input.
-    :param skipped: documents that were there already (DuplicatePolicy.SKIP).
+    :param skipped: documents that were there already: unchanged (OVERWRITE), or at all (SKIP).
     :param embedded: documents whose text was embedded.
     :param without_text: documents written without a vector, because there is nothing to embed: found by
         their id, their meta and never by a vector search.
     :param written: documents that the server confirmed.
     :param rejected: documents refused for good.
     :param retries: bulk requests that were repeated.
-    :param seconds: ``embed``, ``write`` (at the same time), ``refresh`` and ``total``.
+    :param resumed: documents among those read that an earlier run of the job had done with, by its journal.
+    :param seconds: ``embed``, ``write`` (at the same time, added up over the streams), ``refresh`` (with
+        force-merge) and ``total``; of this run alone.
     :param rejections: the first refused documents and the reasons.
     :param dead_letters: the file that holds all refused documents, if there is one.
     """
@@ -43,6 +45,7 @@ class IndexingReport:
     rejected: int
     retries: int
     seconds: dict[str, float]
+    resumed: int = 0
     rejections: tuple[Rejection, ...] = ()
     dead_letters: Path | None = None
 
@@ -57,6 +60,7 @@ class IndexingReport:
             "written": self.written,
             "rejected": self.rejected,
             "retries": self.retries,
+            "resumed": self.resumed,
             "seconds": self.seconds,
             "rejections": [
                 {"id": rejection.id, "reason": rejection.reason, "status": rejection.status}
@@ -67,8 +71,8 @@ class IndexingReport:
 
 
 @dataclass(slots=True)
-class Ledger:
-    """Running counts of a job, from two threads."""
+class Counts:
+    """What became of a part of the input; the names are those of the report."""
 
     read: int = 0
     skipped: int = 0
@@ -77,31 +81,49 @@ class Ledger:
     written: int = 0
     rejected: int = 0
     retries: int = 0
+    resumed: int = 0
     write_seconds: float = 0.0
-    rejections: list[Rejection] = field(default_factory=list)
-    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+
+class Ledger:
+    """Running counts, from several threads; those of a window are also counted in the job's.
+
+    :param whole: the ledger that this one is a part of.
+    """
+
+    def __init__(self, whole: "Ledger | None" = None) -> None:
+        self.counts = Counts()
+        self.rejections: list[Rejection] = []
+        self._whole = whole
+        self._lock = threading.Lock()
+
+    def count(self, **more: float) -> None:
+        """Add to the counts of these names."""
+        with self._lock:
+            for name, number in more.items():
+                setattr(self.counts, name, getattr(self.counts, name) + number)
+        if self._whole is not None:
+            self._whole.count(**more)
 
     def add(self, outcome: Outcome, seconds: float) -> None:
         """Count what became of one chunk."""
-        with self._lock:
-            self.written += outcome.written
-            self.skipped += outcome.skipped
-            self.retries += outcome.retries
-            self.write_seconds += seconds
+        self.count(
+            written=outcome.written, skipped=outcome.skipped, retries=outcome.retries, write_seconds=seconds
+        )
         for rejection in outcome.rejections:
             self.reject(rejection)
 
-    def skip(self, count: int) -> None:
-        """Count documents that were there already."""
-        with self._lock:
-            self.skipped += count
-
     def reject(self, rejection: Rejection) -> None:
         """Count one refused document."""
-        with self._lock:
-            self.rejected += 1
-            if len(self.rejections) < MAX_REPORTED_REJECTIONS:
-                self.rejections.append(rejection)
+        self.count(rejected=1)
+        whole = self._whole or self
+        with whole._lock:
+            if len(whole.rejections) < MAX_REPORTED_REJECTIONS:
+                whole.rejections.append(rejection)
+
+    def resume(self, earlier: Counts) -> None:
+        """Count what an earlier run did."""
+        self.count(**{**asdict(earlier), "resumed": earlier.read, "write_seconds": 0.0})
 
 
 class DeadLetters:

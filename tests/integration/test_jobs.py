@@ -15,7 +15,7 @@ from haystack.document_stores.errors import DuplicateDocumentError
 from haystack.document_stores.types import DuplicatePolicy
 
 from cl_haystack.errors import IndexingError, RejectedDocumentsError, ServerUnavailableError
-from cl_haystack.opensearch import OpenSearchIndex, bulk, index_documents
+from cl_haystack.opensearch import OpenSearchIndex, index_documents, patience
 from cl_haystack.progress import Progress
 from tests.opensearch_fakes import FaultyClient, WordEncoder, tiny_bundle
 
@@ -46,7 +46,7 @@ def encoder() -> WordEncoder:
 
 @pytest.fixture
 def quick_retries(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bulk, "_FIRST_PAUSE_S", 0.02)
+    monkeypatch.setattr(patience, "FIRST_PAUSE_S", 0.02)
 
 
 def test_a_stream_ends_up_in_the_index_as_it_was(make_index: MakeIndex, encoder: WordEncoder) -> None:

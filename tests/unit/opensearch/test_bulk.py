@@ -1,6 +1,5 @@
 """Bulk requests against a scripted client: every document ends in exactly one place."""
 
-import itertools
 import threading
 import time
 from collections.abc import Callable
@@ -22,8 +21,8 @@ from opensearchpy.exceptions import (
 from opensearchpy.exceptions import ConnectionError as TransportConnectionError
 
 from cl_haystack.errors import IndexingError, ServerUnavailableError
-from cl_haystack.opensearch import bulk
-from cl_haystack.opensearch.bulk import Action, BulkWriter, Rejection, chunks, write_action
+from cl_haystack.opensearch import patience
+from cl_haystack.opensearch.bulk import Action, BulkWriter, Rejection, write_action
 
 Answer = dict[str, Any] | Exception
 BUSY = {"type": "rejected_execution_exception", "reason": "queue is full"}
@@ -59,25 +58,13 @@ class ScriptedClient:
 
 @pytest.fixture(autouse=True)
 def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bulk, "_FIRST_PAUSE_S", 0.001)
-    monkeypatch.setattr(bulk, "_LONGEST_PAUSE_S", 0.002)
+    monkeypatch.setattr(patience, "FIRST_PAUSE_S", 0.001)
+    monkeypatch.setattr(patience, "LONGEST_PAUSE_S", 0.002)
 
 
 def writer(script: Callable[[int, list[str]], Any], **options: Any) -> tuple[BulkWriter, ScriptedClient]:
     client = ScriptedClient(script)
     return BulkWriter(client, url="http://server", index="docs", **options), client  # type: ignore[arg-type]
-
-
-@given(st.lists(st.integers(0, 50)), st.integers(1, 120))
-def test_chunks_lose_nothing_and_keep_the_bound(sizes: list[int], max_bytes: int) -> None:
-    given_actions = [Action(str(number), b"x" * size) for number, size in enumerate(sizes)]
-    result = list(chunks(given_actions, max_bytes))
-    assert [action for chunk in result for action in chunk] == given_actions
-    for chunk in result:
-        assert chunk
-        assert len(chunk) == 1 or sum(len(action.lines) for action in chunk) <= max_bytes
-    for left, right in itertools.pairwise(result):  # no chunk ends early
-        assert sum(len(action.lines) for action in left) + len(right[0].lines) > max_bytes
 
 
 def test_an_action_is_two_lines_with_the_documents_own_id() -> None:
@@ -197,8 +184,8 @@ def test_what_time_cannot_heal_is_raised_at_once(error: Exception, expected: typ
 
 
 def test_stopping_ends_the_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bulk, "_FIRST_PAUSE_S", 60.0)
-    monkeypatch.setattr(bulk, "_LONGEST_PAUSE_S", 60.0)
+    monkeypatch.setattr(patience, "FIRST_PAUSE_S", 60.0)
+    monkeypatch.setattr(patience, "LONGEST_PAUSE_S", 60.0)
     stop = threading.Event()
     sender, _ = writer(lambda call, ids: TransportError(503, "gone", ""), stop=stop)
     threading.Timer(0.2, stop.set).start()

@@ -13,10 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cl_haystack.errors import IndexingError, RejectedDocumentsError
-from cl_haystack.opensearch import jobs
+from cl_haystack.opensearch import parcels as cutting
 from cl_haystack.opensearch.background import BackgroundSender
-from cl_haystack.opensearch.bulk import Rejection
-from cl_haystack.opensearch.jobs import windows
+from cl_haystack.opensearch.bulk import Action, Rejection
+from cl_haystack.opensearch.parcels import parcels, windows
 from cl_haystack.opensearch.report import DeadLetters, IndexingReport
 
 
@@ -29,7 +29,7 @@ def test_windows_keep_every_document_in_order(count: int, size: int) -> None:
 
 
 def test_windows_are_bounded_in_text_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(jobs, "_MAX_WINDOW_CHARS", 100)
+    monkeypatch.setattr(cutting, "_MAX_WINDOW_CHARS", 100)
     documents = [Document(id=str(number), content="x" * 60) for number in range(4)]
     assert [len(window) for window in windows(documents, 1000)] == [2, 2]
 
@@ -50,6 +50,27 @@ def test_the_input_is_never_held_as_a_whole() -> None:
 def test_anything_else_in_the_input_is_named_by_position() -> None:
     with pytest.raises(TypeError, match=r"documents\[1\] is a dict"):
         list(windows([Document(content="x"), {"content": "y"}], 10))  # type: ignore[list-item]
+
+
+@given(st.lists(st.tuples(st.integers(0, 8), st.integers(0, 50))), st.integers(1, 120), st.integers(1, 3))
+def test_parcels_lose_nothing_keep_the_bound_and_the_order_of_each_id(
+    given_actions: list[tuple[int, int]], max_bytes: int, num_streams: int
+) -> None:
+    actions = [
+        Action(str(name), b"%d " % place + b"x" * size) for place, (name, size) in enumerate(given_actions)
+    ]
+    made = list(parcels(((action, Document(id=action.id)) for action in actions), max_bytes, num_streams))
+    for name in {action.id for action in actions}:
+        mine = [(p.stream, action) for p in made for action in p.actions if action.id == name]
+        assert [action for _, action in mine] == [action for action in actions if action.id == name]
+        assert len({stream for stream, _ in mine}) == 1
+    assert sum(len(p.actions) for p in made) == len(actions)
+    for parcel in made:
+        assert len(parcel.actions) == len(parcel.documents)  # no id twice
+        size = sum(len(action.lines) for action in parcel.actions)
+        assert len(parcel.actions) == 1 or 0 < size <= max_bytes
+    if num_streams > 1 and len({action.id for action in actions}) == 9:
+        assert len({p.stream for p in made}) > 1
 
 
 def send_all(send: Callable[[int], Any], items: Iterable[int], stop: threading.Event | None = None) -> None:
@@ -116,7 +137,7 @@ def test_a_slow_thread_slows_the_maker_down() -> None:
         maker = threading.Thread(target=lambda: [sender.put(item) for item in range(50)], daemon=True)
         maker.start()
         time.sleep(0.3)
-        made = sender._queue.qsize()
+        made = sender._queues[0].qsize()
         assert maker.is_alive()
         release.set()
         maker.join(5)

@@ -1,0 +1,53 @@
+"""What tells an unchanged document before it is embedded: a hash, stored beside the document.
+
+The hash covers the stored form (content and meta), the model, and how its text is put together, so equal
+hashes mean that writing again would change nothing. It lies in a stored field that is left out of
+``_source``: stock components, which take every field of ``_source`` for meta, never see it, and whatever else
+changes a document (an update, a stock writer, a reindex) drops it, so that a hash never speaks for a document
+that it was not made of.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import orjson
+
+HASH_FIELD = "cl_haystack_hash"
+SOURCE_WITHOUT_HASH: dict[str, Any] = {"excludes": [HASH_FIELD]}
+HASH_MAPPING: dict[str, Any] = {"type": "keyword", "index": False, "doc_values": False, "store": True}
+_FORMAT = 1
+_DIGEST_BYTES = 16
+
+
+class ContentHasher:
+    """Hashes documents that are written by one model with one way of putting texts together.
+
+    :param fingerprint: of the bundle that embeds.
+    :param texts: how the text is put together, in any form that differs where that does.
+    """
+
+    def __init__(self, fingerprint: str, texts: str) -> None:
+        common = orjson.dumps([_FORMAT, fingerprint, texts])
+        self._start = hashlib.blake2b(common, digest_size=_DIGEST_BYTES)
+
+    def hash(self, source: bytes, embedding: Sequence[float] | None, routing: str | None = None) -> str:
+        """Return the hash of one document, 32 hexadecimal digits.
+
+        :param source: what :func:`~cl_haystack.opensearch.documents.source_json` returned: keys sorted.
+        :param embedding: the vector that the document itself carries; None where its text is embedded.
+        :param routing: shard routing value, if any.
+        :returns: the hash.
+        """
+        digest = self._start.copy()
+        digest.update(orjson.dumps([len(source), routing]))
+        digest.update(source)
+        if embedding is not None:
+            digest.update(np.asarray(embedding, dtype=np.float32).tobytes())
+        return digest.hexdigest()
+
+
+def keeps_hashes(mapping: dict[str, Any]) -> bool:
+    """Return whether an index stores hashes: those that this version made do."""
+    return HASH_FIELD in mapping.get("properties", {})

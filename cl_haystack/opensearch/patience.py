@@ -1,0 +1,79 @@
+"""How long a busy or absent server is waited for: pauses that grow, with jitter, up to a stated limit."""
+
+import logging
+import threading
+from collections.abc import Callable
+from typing import TypeVar
+
+from opensearchpy.exceptions import OpenSearchException
+from tenacity import (
+    RetryCallState,
+    Retrying,
+    retry_if_exception,
+    stop_after_delay,
+    stop_any,
+    stop_when_event_set,
+    wait_random_exponential,
+)
+from tenacity.nap import sleep_using_event
+
+from cl_haystack.errors import ServerUnavailableError
+from cl_haystack.opensearch.failures import may_heal
+
+logger = logging.getLogger(__name__)
+
+DEFAULT_RETRY_FOR_S = 120.0
+FIRST_PAUSE_S = 0.5  # at most; each pause is a random part of a span that doubles
+LONGEST_PAUSE_S = 20.0
+
+Answer = TypeVar("Answer")
+
+
+class Patience:
+    """Repeats requests that time may heal (connection, timeout, 429, 5xx); safe to share between threads.
+
+    :param retry_for_s: how long one request is repeated before its error is raised.
+    :param stop: set from another thread to give up at once.
+    """
+
+    def __init__(self, retry_for_s: float, stop: threading.Event) -> None:
+        self._retry_for_s = retry_for_s
+        self._stop = stop
+
+    def __call__(self, request: Callable[[], Answer]) -> Answer:
+        """Run a request until it succeeds; it must be one that may be repeated.
+
+        :param request: raises our errors, from opensearch-py's.
+        :returns: what it returns.
+        :raises ServerUnavailableError: the server was busy or away for ``retry_for_s`` seconds.
+        """
+        return self.retrying(_healable)(request)
+
+    def retrying(self, healable: Callable[[BaseException], bool]) -> Retrying:
+        """Return tenacity's loop with these limits.
+
+        :param healable: says of an error whether to try again.
+        :returns: a fresh loop.
+        """
+        return Retrying(
+            retry=retry_if_exception(healable),
+            stop=stop_any(stop_after_delay(self._retry_for_s), stop_when_event_set(self._stop)),
+            wait=wait_random_exponential(multiplier=FIRST_PAUSE_S, max=LONGEST_PAUSE_S),
+            sleep=sleep_using_event(self._stop),
+            before_sleep=_log_pause,
+            reraise=True,
+        )
+
+
+def _healable(error: BaseException) -> bool:
+    cause = error.__cause__
+    return (
+        isinstance(error, ServerUnavailableError)
+        and isinstance(cause, OpenSearchException)
+        and may_heal(cause)
+    )
+
+
+def _log_pause(state: RetryCallState) -> None:
+    error = state.outcome.exception() if state.outcome is not None else None
+    logger.warning("request repeated (attempt %d): %s", state.attempt_number, error)
