@@ -1,8 +1,12 @@
 """What a person sees: bars on standard error, tables and JSON on standard output."""
 
+import signal
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import timedelta
+from types import FrameType
 from typing import Any
 
 import orjson
@@ -37,6 +41,20 @@ def progress_bar(title: str) -> Iterator[OnProgress]:
         yield on_progress
 
 
+@contextmanager
+def sigterm_interrupts() -> Iterator[None]:
+    """Let SIGTERM end the block by an exception, exit status 143, so that what it has changed is put back."""
+
+    def leave(number: int, frame: FrameType | None) -> None:
+        sys.exit(128 + number)
+
+    before = signal.signal(signal.SIGTERM, leave)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 def print_json(value: Any) -> None:
     """Print a value as indented JSON on standard output, for programs.
 
@@ -55,22 +73,30 @@ def _bar(title: str) -> Iterator[OnProgress]:
         TimeElapsedColumn(),
         TextColumn("left"),
         TimeRemainingColumn(compact=True),
+        TextColumn("{task.fields[rate]}"),
         TextColumn(
             "[dim]{task.fields[note]}", table_column=Column(ratio=2, no_wrap=True, overflow="ellipsis")
         ),
     )
     with RichProgress(*columns, console=err, transient=True, expand=True) as bars:
-        task = bars.add_task(title, total=None, note="")
+        task = bars.add_task(title, total=None, note="", rate="")
 
         def on_progress(progress: Progress) -> None:
             bars.update(task, completed=progress.done, total=progress.total, note=progress.note)
+            if speed := bars.tasks[task].speed:
+                bars.update(task, rate=_rate(speed))
 
         yield on_progress
 
 
 @contextmanager
 def _lines(title: str) -> Iterator[OnProgress]:
-    yield _every(_PLAIN_INTERVAL_S, lambda p: err.print(f"{title}: {_plain(p)}"))
+    started = time.monotonic()
+
+    def write(progress: Progress) -> None:
+        err.print(f"{title}: {_plain(progress, time.monotonic() - started)}")
+
+    yield _every(_PLAIN_INTERVAL_S, write)
 
 
 def _every(interval_s: float, report: Callable[[Progress], None]) -> OnProgress:
@@ -85,6 +111,15 @@ def _every(interval_s: float, report: Callable[[Progress], None]) -> OnProgress:
     return on_progress
 
 
-def _plain(progress: Progress) -> str:
-    total = "" if progress.total is None else f" of {progress.total:,}"
-    return f"{progress.done:,}{total}" + (f", {progress.note}" if progress.note else "")
+def _plain(progress: Progress, elapsed_s: float) -> str:
+    rate = progress.done / elapsed_s
+    parts = [f"{progress.done:,}" if progress.total is None else f"{progress.done:,} of {progress.total:,}"]
+    if rate > 0:
+        parts.append(_rate(rate))
+        if progress.total is not None:
+            parts.append(f"{timedelta(seconds=round((progress.total - progress.done) / rate))} left")
+    return ", ".join([*parts, progress.note] if progress.note else parts)
+
+
+def _rate(per_second: float) -> str:
+    return f"{per_second:,.0f}/s" if per_second >= 10 else f"{per_second:.1f}/s"
