@@ -13,6 +13,7 @@
     ├── EncodingError            texts or a device that the encoder cannot use
     ├── IndexingError            documents that cannot be written, or an index that cannot be used
     │   ├── SpaceMismatchError   an index and a model whose vectors are not comparable
+    │   ├── AdoptionError        an index whose vectors a model does not make of its documents
     │   └── RejectedDocumentsError   some documents were refused; all others were written
     ├── ServerUnavailableError   no usable OpenSearch answers at a URL
     └── LocalServerError         the local OpenSearch server cannot be installed, started or stopped
@@ -125,8 +126,38 @@ class SpaceMismatchError(IndexingError):
         self.expected = expected
         super().__init__(
             f"index '{index}' holds vectors of {found}, but the model in use is {expected}; their vectors "
-            f"are not comparable: {way_out or 'open the index with the model it was built with'}, or re-embed its "
-            "documents into a new index"
+            f"are not comparable: {way_out or 'open the index with the model it was built with'}, or "
+            "re-embed its documents into a new index"
+        )
+
+
+class AdoptionError(IndexingError):
+    """The vectors of an index are not those that a model makes of its documents.
+
+    ``differing`` maps the ids of documents to how their vectors differ, the worst first.
+    """
+
+    def __init__(
+        self,
+        *,
+        index: str,
+        model: str,
+        sampled: int,
+        lowest_cosine: float,
+        min_cosine: float,
+        differing: dict[str, str],
+    ) -> None:
+        self.index = index
+        self.sampled = sampled
+        self.lowest_cosine = lowest_cosine
+        self.min_cosine = min_cosine
+        self.differing = differing
+        named = "; ".join(f"{quote(key)}: {how}" for key, how in list(differing.items())[:5])
+        super().__init__(
+            f"index '{index}': {len(differing):,} of {sampled:,} sampled documents have other vectors than "
+            f"{model} makes of them (lowest cosine {lowest_cosine:.4f}, expected at least {min_cosine}; "
+            f"{named}); the index stays as it was. Take the model, prefixes and normalization it was made with; "
+            "if meta fields were embedded too, name them; or index its documents into a new index"
         )
 
 

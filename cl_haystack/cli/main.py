@@ -4,6 +4,7 @@ import sys
 
 import typer
 
+from cl_haystack.cli.adopt import adopt
 from cl_haystack.cli.bundle import app as bundle
 from cl_haystack.cli.demo import demo
 from cl_haystack.cli.evaluate import evaluate
@@ -24,7 +25,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
     help="Fine-tune a text encoder on your own pairs and serve it in Haystack pipelines over OpenSearch.",
 )
-for verb in (demo, mine, train, evaluate, export, inspect, index, query):
+for verb in (demo, mine, train, evaluate, export, inspect, index, adopt, query):
     app.command()(verb)
 app.add_typer(bundle, name="bundle")
 app.add_typer(pairs, name="pairs")

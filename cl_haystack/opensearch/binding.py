@@ -150,6 +150,10 @@ class IndexBinding(BaseModel):
         """Return whether this very model is recorded as a writer."""
         return bundle.fingerprint in self.fingerprints
 
+    def as_adopted(self) -> "IndexBinding":
+        """Return the binding of an index that was made by something else, for this model's vectors."""
+        return self.model_copy(update={"created_by": f"adopted by {self.created_by}"})
+
     def with_writer(self, bundle: ModelBundle) -> "IndexBinding":
         """Return the binding with one more model recorded."""
         known = {**self.fingerprints, bundle.fingerprint: bundle.precision}

@@ -185,6 +185,44 @@ class BoundIndex:
                     meta = {**mapping["_meta"], META_KEY: stored}
                     self._client.indices.put_mapping(index=concrete, body={"_meta": meta})
 
+    def unbound(self, bundle: ModelBundle) -> dict[str, dict[str, Any]]:
+        """Return the mappings of the concrete indices without a binding, whose fields suit the model.
+
+        :param bundle: the model that is going to embed.
+        :returns: mapping by name.
+        :raises SpaceMismatchError: an index behind the name, or ``bundle``, belongs to another model.
+        :raises ConfigurationError: the space type of an index ranks otherwise than the model.
+        :raises IndexingError: all have a binding, there is no such index, or its vector field does not suit.
+        """
+        self._expected_binding().check(bundle, self.name, self.settings.truncate_dim)
+        mappings = self._mappings()
+        if mappings is None:
+            raise self._missing()
+        unbound = {}
+        for concrete, mapping in mappings.items():
+            if (binding := IndexBinding.read(mapping, concrete)) is not None:
+                binding.check(self.bundle, concrete, self.settings.truncate_dim)
+                continue
+            field = vector_field(mapping)
+            self._check_field(concrete, field)
+            assert field is not None
+            space_type = field.get("space_type") or field.get("method", {}).get("space_type") or "l2"
+            IndexSettings.of({"space_type": space_type}).space_type_for(self.bundle)
+            unbound[concrete] = mapping
+        if not unbound:
+            raise IndexingError(f"index '{self.name}' belongs to {self.bundle.label} already; just open it")
+        return unbound
+
+    def bind(self, concrete: str, mapping: dict[str, Any]) -> None:
+        """Write the binding into an index that has none; whoever calls this knows that its vectors belong.
+
+        :param concrete: name of the index.
+        :param mapping: its mapping.
+        """
+        meta = {**mapping.get("_meta", {}), META_KEY: self._expected_binding().as_adopted().stored()}
+        with opensearch_errors(self.connection.url, self.name):
+            self._client.indices.put_mapping(index=concrete, body={"_meta": meta})
+
     def count(self) -> int:
         """Return the number of documents that a search can see."""
         with opensearch_errors(self.connection.url, self.name):
@@ -286,8 +324,9 @@ class BoundIndex:
         elif self._require_binding:
             raise IndexingError(
                 f"index '{shown}' at {self.connection.url} does not say which model its vectors come from "
-                "(it was not made by cl-haystack); index its documents into a new index, or, if you know "
-                f"that they come from {self.bundle.label}, open it with require_binding=False"
+                f"(it was not made by cl-haystack); if they come from {self.bundle.label}, adopt it with "
+                "`cl-haystack adopt` or OpenSearchIndex.adopt(), which compares them, or open it with "
+                "require_binding=False; if not, index its documents into a new index"
             )
         self._check_field(shown, vector_field(mapping))
         return binding

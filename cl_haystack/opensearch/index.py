@@ -9,7 +9,7 @@ import copy
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import orjson
@@ -20,6 +20,7 @@ from opensearchpy import AsyncOpenSearch, OpenSearch
 
 from cl_haystack.bundle import ModelBundle
 from cl_haystack.errors import ConfigurationError, IndexingError
+from cl_haystack.opensearch.adoption import AdoptionReport, adopt
 from cl_haystack.opensearch.bound_index import BoundIndex
 from cl_haystack.opensearch.connection import (
     DEFAULT_PASSWORD,
@@ -38,6 +39,9 @@ from cl_haystack.opensearch.queries import (
     knn_body,
 )
 from cl_haystack.opensearch.settings import IndexSettings
+
+if TYPE_CHECKING:
+    from cl_haystack.encoder import TextEncoder
 
 logger = logging.getLogger(__name__)
 
@@ -97,6 +101,40 @@ class OpenSearchIndex(BoundIndex):
             bundle,
             settings=IndexSettings.of(settings),
             require_binding=require_binding,
+        )
+
+    def adopt(
+        self,
+        encoder: "TextEncoder",
+        *,
+        sample: int = 100,
+        seed: int = 0,
+        meta_fields_to_embed: Sequence[str] = (),
+        embedding_separator: str = "\n",
+    ) -> list[AdoptionReport]:
+        """Bind an existing index to the model, after checking that its vectors come from it.
+
+        Documents drawn at random are embedded again; the cosine of each with its stored vector must reach
+        ``adoption.MIN_COSINE`` for the bundle's precision, and the lengths must agree within 1 %. Use the
+        fp32 bundle where there is one: its threshold is the strictest. Only the mapping's ``_meta`` changes.
+
+        :param encoder: the encoder of the index's bundle.
+        :param sample: documents to compare in each index behind the name; all, where there are fewer.
+        :param seed: another one draws other documents.
+        :param meta_fields_to_embed: meta fields that were embedded before the content.
+        :param embedding_separator: stood between them.
+        :returns: what was compared, for each index that is bound now.
+        :raises AdoptionError: vectors differ; the index stays as it was.
+        :raises SpaceMismatchError: the index belongs to another model.
+        :raises IndexingError: there is no such index, it has a binding already, or nothing to compare.
+        """
+        return adopt(
+            self,
+            encoder,
+            sample=sample,
+            seed=seed,
+            meta_fields=meta_fields_to_embed,
+            separator=embedding_separator,
         )
 
     def search(
