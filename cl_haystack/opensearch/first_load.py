@@ -3,7 +3,8 @@
 Until its end nobody searches an index that is being filled, and each refresh on the way makes small segments
 whose vector graphs are merged again later. What the settings were is written into the index itself
 (``_meta.cl_haystack_first_load``) *before* they are changed, so that after a kill the next job, wherever it
-runs, puts back the right ones.
+runs, puts back the right ones. And before the first document is sent: a new field in a document makes its
+shard write the whole mapping, with the ``_meta`` that it knows, over whatever was put meanwhile.
 """
 
 import logging
@@ -23,29 +24,38 @@ _NO_REFRESH = "-1"
 
 
 class FirstLoad:
-    """Lowers the settings of an empty index when told to, and restores them at the end of the block.
+    """Lowers the settings of an empty index, and restores them at the end of the block.
 
     An index that holds documents is left alone, unless its first load was interrupted.
 
     :param index: the index, opened.
     :param patience: repeats requests.
+    :param lower: False only restores what an interrupted load has left.
     :param drop_replicas: write without replicas. What was confirmed is lost if a node dies meanwhile.
     """
 
-    def __init__(self, index: OpenSearchIndex, patience: Patience, *, drop_replicas: bool = False) -> None:
+    def __init__(
+        self, index: OpenSearchIndex, patience: Patience, *, lower: bool, drop_replicas: bool
+    ) -> None:
         self._index = index
         self._patience = patience
+        self._lower_wanted = lower
         self._drop_replicas = drop_replicas
         self._name = ""
-        self._empty = False
         self._previous: dict[str, str | None] | None = None
 
     def __enter__(self) -> "FirstLoad":
         found = self._patience(self._settings_and_meta)
-        if len(found) == 1:  # an alias of several indices has no first load
-            ((self._name, (_, meta)),) = found.items()
-            self._previous = meta.get(RECORD_KEY)
-            self._empty = self._previous is None and self._patience(self._index.count) == 0
+        if len(found) != 1:  # an alias of several indices has no first load
+            return self
+        ((self._name, (settings, meta)),) = found.items()
+        self._previous = meta.get(RECORD_KEY)
+        if self._previous is None and self._lower_wanted and self._patience(self._index.count) == 0:
+            try:
+                self._lower(settings)
+            except BaseException as error:
+                self.__exit__(type(error), error, None)
+                raise
         return self
 
     def __exit__(
@@ -66,12 +76,7 @@ class FirstLoad:
             if error is None:
                 raise
 
-    def lower(self) -> None:
-        """Lower the settings, once, if this is a first load."""
-        if not self._empty:
-            return
-        self._empty = False
-        settings, _ = self._patience(self._settings_and_meta)[self._name]
+    def _lower(self, settings: Mapping[str, str]) -> None:
         lowered = {"refresh_interval": _NO_REFRESH}
         if self._drop_replicas:
             lowered["number_of_replicas"] = "0"

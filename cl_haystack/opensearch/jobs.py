@@ -145,8 +145,10 @@ def index_documents(
             stop=stop,
         )
         job = _Job(preparer, writer, stop, chunk_bytes)
-        with FirstLoad(index, patience, drop_replicas=drop_replicas) as first_load:
-            job.run(windows(documents, window_size), streams, first_load)
+        # A job of one window is over before a refresh matters.
+        worthwhile = preparer.total is None or preparer.total > window_size
+        with FirstLoad(index, patience, lower=worthwhile, drop_replicas=drop_replicas):
+            job.run(windows(documents, window_size), streams)
         finishing = time.perf_counter()
         if force_merge:
             merge_segments(index, patience)
@@ -174,14 +176,12 @@ class _Job:
     stop: threading.Event
     chunk_bytes: int
 
-    def run(self, batches: Iterator[list[Document]], streams: int | None, first_load: FirstLoad) -> None:
+    def run(self, batches: Iterator[list[Document]], streams: int | None) -> None:
         """Take the input to its end."""
         first = list(itertools.islice(batches, 1))
         num_streams = streams or _default_streams(first)
         with BackgroundSender(self.send, self.stop, num_streams) as sender:
             for number, batch in enumerate(itertools.chain(first, batches)):
-                if number == 1:  # a job of one window is over before a refresh matters
-                    first_load.lower()
                 window = Window(number, batch, Ledger(self.preparer.ledger))
                 for parcel in parcels(self.preparer.prepare(window), self.chunk_bytes, num_streams):
                     window.opened()
