@@ -84,12 +84,81 @@ def test_running_again_changes_nothing_and_skip_embeds_nothing(
     index = make_index()
     index_documents(corpus(30), index, encoder)
     before = contents(index)
-    index_documents(corpus(30), index, encoder)
-    assert contents(index) == before
     encoder.encoded.clear()
+    report = index_documents(corpus(30), index, encoder)
+    assert (report.skipped, report.embedded, report.written, encoder.encoded) == (30, 0, 0, [])
+    assert contents(index) == before
     report = index_documents(corpus(35), index, encoder, policy=DuplicatePolicy.SKIP, window_size=7)
     assert (report.read, report.skipped, report.embedded, report.written) == (35, 30, 5, 5)
     assert len(encoder.encoded) == 5
+
+
+def test_whatever_has_changed_is_written_again_and_nothing_else(
+    make_index: MakeIndex, encoder: WordEncoder
+) -> None:
+    index = make_index()
+    index_documents(corpus(10), index, encoder)
+    client = index.connection.client()
+    encoder.encoded.clear()
+
+    def again(documents: list[Document], **options: Any) -> tuple[int, int]:
+        report = index_documents(documents, index, encoder, **options)
+        return report.skipped, report.written
+
+    new_text = [Document(id="d0", content="another text", meta={"n": 0}), *corpus(10)[1:]]
+    assert again(new_text) == (9, 1)
+    new_meta = [new_text[0], Document(id="d1", content="text number 1", meta={"n": 7}), *corpus(10)[2:]]
+    assert again(new_meta) == (9, 1)
+    assert encoder.encoded == ["another text", "text number 1"]
+    own = [Document(id="d2", content="text number 2", meta={"n": 2}, embedding=[1.0] + [0.0] * 7)]
+    assert again(own) == (0, 1)
+    assert again(own) == (1, 0)
+    assert again(corpus(10)[3:], embedding_separator=" ") == (0, 7)  # other texts would be embedded
+    assert again(corpus(10)[3:], embedding_separator=" ") == (7, 0)
+    client.update(index=index.name, id="d5", body={"doc": {"n": 55}})  # by somebody else
+    assert again(corpus(10)[3:], embedding_separator=" ") == (6, 1)
+    assert contents(index)["d5"]["n"] == 5
+    routed = [Document(id="routed", content="x", meta={"_routing": "a"})]
+    assert again(routed) == (0, 1)
+    assert again(routed) == (1, 0)
+
+
+def test_of_an_id_that_comes_again_the_last_one_wins(make_index: MakeIndex, encoder: WordEncoder) -> None:
+    """Within a window, in the next one, and where the index holds what an earlier one of them says."""
+    index = make_index()
+
+    def version(text: str) -> Document:
+        return Document(id="same", content=text)
+
+    fill = corpus(40)
+    index_documents([version("a"), *fill], index, encoder)
+    for texts in ("ba", "aba", "bcb", "ab"):
+        stream = [entry for text in texts for entry in (version(text), *fill[:7])]
+        index_documents(stream, index, encoder, window_size=10, chunk_bytes=2_000, streams=3)
+        assert contents(index)["same"]["content"] == texts[-1]
+
+
+def test_an_index_without_hashes_is_written_as_it_always_was(
+    make_index: MakeIndex, encoder: WordEncoder
+) -> None:
+    index = make_index()
+    vector = {"type": "knn_vector", "dimension": 8, "method": {"name": "hnsw", "engine": "lucene"}}
+    body = {"settings": {"index.knn": True}, "mappings": {"properties": {"embedding": vector}}}
+    index.connection.client().indices.create(index=index.name, body=body)
+    foreign = make_index(require_binding=False)
+    for _ in range(2):
+        report = index_documents(corpus(5), foreign, encoder)
+        assert (report.skipped, report.written) == (0, 5)
+    assert set(contents(foreign)["d1"]) == {"id", "content", "n", "blob", "score", "embedding"}
+
+
+def test_force_merge_leaves_one_segment(make_index: MakeIndex, encoder: WordEncoder) -> None:
+    index = make_index(settings={"number_of_replicas": 0})
+    for start in range(0, 30, 10):
+        index_documents(corpus(30)[start : start + 10], index, encoder, force_merge=start == 20)
+    segments = index.connection.client().cat.segments(index=index.name, format="json")
+    assert len(segments) == 1
+    assert index.count() == 30
 
 
 @pytest.mark.parametrize("policy", [DuplicatePolicy.FAIL, DuplicatePolicy.NONE])
@@ -103,6 +172,10 @@ def test_fail_and_none_raise_for_documents_that_are_there(
     assert "new" in contents(index)
 
 
+def nested(depth: int) -> Any:
+    return {"in": nested(depth - 1)} if depth else 1
+
+
 POISON = [
     Document(id="nan", content="x", meta={"n": math.nan}),
     Document(id="object", content="x", meta={"n": object()}),
@@ -114,6 +187,8 @@ POISON = [
     Document(id="type", content="x", meta={"n": "no number"}),
     Document(id="long", content="x", meta={"word": "w" * 40_000}),
     Document(id="clash", content="x", meta={"_id": "mine"}),
+    Document(id="deep", content="x", meta={"deep": nested(30)}),
+    Document(id="abyss", content="x", meta={"deep": nested(300)}),
     Document(id="object-for-number", content="x", meta={"n": {"deep": 1}}),
 ]
 
@@ -134,6 +209,15 @@ def test_poison_goes_to_the_dead_letters_and_the_rest_is_written(
     assert {line["id"]: line["status"] for line in lines}["type"] == 400
     assert {line["id"]: line["status"] for line in lines}["nan"] == 0
     assert report.dead_letters == file
+
+
+def test_a_text_of_20_mb_disturbs_no_other_document(make_index: MakeIndex, encoder: WordEncoder) -> None:
+    index = make_index()
+    large = Document(id="large", content="word " * 4_000_000)
+    encoder.encode_documents = lambda texts, **options: np.ones((len(texts), 8), np.float32)  # type: ignore[method-assign]
+    report = index_documents([*corpus(5), large, *corpus(10)[5:]], index, encoder, on_rejected="report")
+    assert (report.read, report.written + report.rejected) == (11, 11)
+    assert {document.id for document in corpus(10)} <= {*index.existing_ids([f"d{n}" for n in range(10)])}
 
 
 def test_without_dead_letters_refusals_raise_after_the_rest_is_written(

@@ -1,0 +1,301 @@
+"""Jobs that are killed, servers that pause, die and refuse: the index ends as an undisturbed one."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from haystack import Document
+from haystack.document_stores.errors import DuplicateDocumentError
+from haystack.document_stores.types import DuplicatePolicy
+
+from cl_haystack.errors import IndexingError
+from cl_haystack.opensearch import OpenSearchIndex, index_documents
+from cl_haystack.opensearch.first_load import RECORD_KEY
+from tests.fault_proxy import FaultProxy
+from tests.indexing_job import documents
+from tests.opensearch_fakes import WordEncoder, tiny_bundle
+
+pytestmark = pytest.mark.integration
+
+MakeIndex = Callable[..., OpenSearchIndex]
+COUNT = 1_000
+REPOSITORY = Path(__file__).parents[2]
+
+
+def contents(index: OpenSearchIndex) -> dict[str, Any]:
+    index.refresh()
+    body = {"query": {"match_all": {}}, "size": 10_000}
+    hits = index.connection.client().search(index=index.name, body=body)["hits"]["hits"]
+    return {hit["_id"]: hit["_source"] for hit in hits}
+
+
+def settings_of(index: OpenSearchIndex) -> tuple[str | None, str, bool]:
+    """Refresh interval, replicas, and whether a first load is on record."""
+    entry = index.connection.client().indices.get(index=index.name)[index.name]
+    settings = entry["settings"]["index"]
+    recorded = RECORD_KEY in entry["mappings"]["_meta"]
+    return settings.get("refresh_interval"), settings["number_of_replicas"], recorded
+
+
+def job(*arguments: object) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "tests.indexing_job", *map(str, arguments)]
+    return subprocess.Popen(
+        command, cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+
+
+def result(process: subprocess.Popen[str]) -> dict[str, Any]:
+    out, problems = process.communicate(timeout=120)
+    assert process.returncode == 0, problems
+    report: dict[str, Any] = json.loads(out.splitlines()[-1])
+    return report
+
+
+@pytest.fixture
+def calm(make_index: MakeIndex, index_name: str) -> Iterator[Callable[..., dict[str, Any]]]:
+    """Contents of an index that nothing disturbed."""
+    index = make_index(name=f"{index_name}-calm")
+
+    def fill(**options: Any) -> dict[str, Any]:
+        index_documents(documents(COUNT, **options), index, WordEncoder(tiny_bundle()))
+        return contents(index)
+
+    yield fill
+    index.delete()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("policy", ["OVERWRITE", "FAIL"])
+def test_a_job_killed_again_and_again_ends_in_the_undisturbed_index(
+    make_index: MakeIndex, calm: Any, opensearch_url: str, index_name: str, tmp_path: Path, policy: str
+) -> None:
+    seed = random.randrange(1_000_000)
+    print(f"seed {seed}")  # noqa: T201  (to repeat a failure)
+    chance = random.Random(seed)
+    log, journal = tmp_path / "embedded.txt", tmp_path / "journal"
+    arguments = [opensearch_url, index_name, policy, COUNT, log, *([journal] if policy == "FAIL" else [])]
+    index = make_index()
+    kills = 0
+    while kills < 3:
+        process = job(*arguments)
+        started = 0 if not log.exists() else log.stat().st_size
+        while process.poll() is None and (not log.exists() or log.stat().st_size == started):
+            time.sleep(0.005)  # until it works
+        time.sleep(chance.uniform(0, 0.25))
+        if process.poll() is not None:
+            break
+        process.kill()
+        process.communicate()
+        kills += 1
+    assert kills >= 2
+    report = result(job(*arguments))
+    assert contents(index) == calm(repeated=policy == "OVERWRITE")
+    assert report["read"] == COUNT == report["written"] + report["skipped"] + report["rejected"]
+    assert settings_of(index) == (None, "0", False)
+    assert not journal.exists()
+    if policy == "FAIL":
+        assert report["written"] == COUNT
+        assert report["resumed"] > 0
+        # A kill costs at most what was not confirmed: the window in the encoder and those in the queues.
+        assert len(log.read_text().splitlines()) <= COUNT + 200 * kills
+    again = result(job(*arguments)) if policy == "OVERWRITE" else None
+    if again is not None:
+        assert again["skipped"] + again["written"] == COUNT
+        assert again["embedded"] < COUNT / 10  # only ids that come twice
+
+
+def test_sigterm_and_exceptions_restore_the_settings(
+    make_index: MakeIndex, opensearch_url: str, index_name: str, tmp_path: Path
+) -> None:
+    index = make_index(settings={"number_of_replicas": 0, "extra_settings": {"refresh_interval": "7s"}})
+    index.create()
+    log = tmp_path / "embedded.txt"
+    process = job(opensearch_url, index_name, "OVERWRITE", 20_000, log)
+    until = time.monotonic() + 60
+    while settings_of(index)[0] != "-1":
+        assert time.monotonic() < until
+        assert process.poll() is None
+        time.sleep(0.01)
+    assert settings_of(index) == ("-1", "0", True)
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=60)
+    assert process.returncode == 128 + signal.SIGTERM
+    assert settings_of(index) == ("7s", "0", False)
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, ValueError])
+def test_settings_are_lowered_in_a_first_load_alone_and_come_back(
+    make_index: MakeIndex, error: type[BaseException]
+) -> None:
+    index = make_index(settings={"number_of_replicas": 1})
+    seen: list[tuple[str | None, str, bool]] = []
+
+    def stream(*, fails: bool) -> Iterator[Document]:
+        yield from documents(60, repeated=False)
+        seen.append(settings_of(index))
+        if fails:
+            raise error
+
+    encoder = WordEncoder(tiny_bundle())
+    with pytest.raises(error):
+        index_documents(stream(fails=True), index, encoder, window_size=20, drop_replicas=True)
+    assert seen.pop() == ("-1", "0", True)
+    assert settings_of(index) == (None, "1", False)
+    index.refresh()
+    index_documents(stream(fails=False), index, encoder, window_size=20)
+    assert seen.pop() == (None, "1", False)  # not empty, so people may be searching it
+
+
+def test_a_write_block_is_an_error_and_a_second_run_completes(make_index: MakeIndex, calm: Any) -> None:
+    index = make_index()
+    client = index.connection.client()
+    encoder = WordEncoder(tiny_bundle())
+
+    def blocked() -> Iterator[Document]:
+        for document in documents(COUNT, repeated=False):
+            if document.id == "d500":
+                client.indices.put_settings(index=index.name, body={"index.blocks.write": True})
+            yield document
+
+    with pytest.raises(IndexingError, match="takes no documents"):
+        index_documents(blocked(), index, encoder, window_size=100)
+    client.indices.put_settings(index=index.name, body={"index.blocks.write": None})
+    encoder.encoded.clear()
+    report = index_documents(documents(COUNT, repeated=False), index, encoder)
+    assert report.skipped >= 300
+    assert len(encoder.encoded) == COUNT - report.skipped
+    assert contents(index) == calm(repeated=False)
+    assert settings_of(index)[::2] == (None, False)
+
+
+def test_a_proxy_that_cuts_delays_and_refuses_changes_nothing(
+    make_index: MakeIndex, calm: Any, opensearch_url: str
+) -> None:
+    seed = random.randrange(1_000_000)
+    print(f"seed {seed}")  # noqa: T201  (to repeat a failure)
+    encoder = WordEncoder(tiny_bundle())
+    with FaultProxy(opensearch_url, random.Random(seed), share=0.25) as proxy:
+        index = make_index(client_or_url=proxy.url, timeout_s=2)
+        index.ensure()
+        proxy.armed = True
+        report = index_documents(
+            documents(COUNT, repeated=True), index, encoder, window_size=50, chunk_bytes=4_000, streams=3
+        )
+        proxy.armed = False
+        assert set(proxy.faults) == {"cut", "late cut", "delay", "429", "503"}
+        assert (report.read, report.rejected) == (COUNT, 0)
+        assert report.written + report.skipped == COUNT
+        assert report.retries > 5
+        assert len(encoder.encoded) == COUNT
+        assert contents(index) == calm(repeated=True)
+        assert settings_of(index)[::2] == (None, False)
+
+
+def test_a_journal_tells_its_own_documents_from_those_of_others(
+    make_index: MakeIndex, tmp_path: Path
+) -> None:
+    """FAIL: what the first run wrote is no duplicate; what was there before, or came meanwhile, is one."""
+    index = make_index()
+    encoder = WordEncoder(tiny_bundle())
+    journal = tmp_path / "journal"
+    options: dict[str, Any] = {"policy": DuplicatePolicy.FAIL, "window_size": 10, "journal": journal}
+
+    def stream() -> Iterator[Document]:
+        yield from documents(25, repeated=False)
+        time.sleep(0.5)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        index_documents(stream(), index, encoder, **options)
+    encoder.encoded.clear()
+    report = index_documents(documents(40, repeated=False), index, encoder, **options)
+    assert (report.read, report.written, report.resumed) == (40, 40, 20)
+    assert encoder.encoded == [f"text number {number}" for number in range(20, 40)]
+    with pytest.raises(DuplicateDocumentError):
+        index_documents(documents(40, repeated=False), index, encoder, **options)
+    with pytest.raises(IndexingError, match=r"another job.*policy: 'FAIL' there, 'SKIP' now"):
+        index_documents([], index, encoder, **{**options, "policy": DuplicatePolicy.SKIP})
+    journal.write_text("no journal, whatever it is, but long enough to be looked at")
+    with pytest.raises(IndexingError, match="no journal"):
+        index_documents([], index, encoder, **options)
+
+
+def test_an_input_that_has_changed_is_worked_on_again(make_index: MakeIndex, tmp_path: Path) -> None:
+    index = make_index()
+    encoder = WordEncoder(tiny_bundle())
+    options: dict[str, Any] = {"window_size": 10, "journal": tmp_path / "journal"}
+
+    def first() -> Iterator[Document]:
+        yield from documents(20, repeated=False)
+        time.sleep(0.5)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        index_documents(first(), index, encoder, **options)
+    changed = [Document(id="d3", content="changed"), *documents(20, repeated=False)][:20]
+    report = index_documents(changed, index, encoder, **options)
+    assert report.read == report.written + report.skipped == 20
+    assert contents(index)["d3"]["content"] == "text number 3"  # comes later in the input, and wins
+
+
+@pytest.mark.slow
+def test_a_server_that_is_stopped_and_one_that_is_killed_are_waited_for(tmp_path: Path) -> None:
+    from cl_haystack.opensearch.server import LocalOpenSearch
+
+    server = LocalOpenSearch(data=tmp_path / "data", memory="512m")
+    server.start()
+    url = server.url
+    disturbed: list[str] = []
+    restarted: list[LocalOpenSearch] = []
+
+    def disturb() -> None:
+        (pid,) = server.pids
+        os.kill(pid, signal.SIGSTOP)
+        time.sleep(3)
+        os.kill(pid, signal.SIGCONT)
+        disturbed.append("stopped")
+        time.sleep(1)
+        os.kill(pid, signal.SIGKILL)
+        server.stop()
+        again = LocalOpenSearch(data=tmp_path / "data", memory="512m", port=int(url.rpartition(":")[2]))
+        again.start()
+        restarted.append(again)
+        disturbed.append("killed")
+
+    def stream() -> Iterator[Document]:
+        for number, document in enumerate(documents(COUNT, repeated=False)):
+            if number == 300:
+                worker.start()
+            if number >= 300 and number % 50 == 0:
+                time.sleep(0.5)
+            yield document
+
+    worker = threading.Thread(target=disturb, daemon=True)
+    index = OpenSearchIndex(url, "docs", tiny_bundle(), timeout_s=1.5, settings={"number_of_replicas": 0})
+    try:
+        encoder = WordEncoder(tiny_bundle())
+        report = index_documents(stream(), index, encoder, window_size=50, chunk_bytes=4_000)
+        worker.join(60)
+        assert disturbed == ["stopped", "killed"]
+        assert report.retries >= 1
+        assert (report.read, report.written) == (COUNT, COUNT)
+        assert Counter(encoder.encoded).most_common(1)[0][1] == 1
+        stored = contents(index)
+        assert {name: source["content"] for name, source in stored.items()} == {
+            document.id: document.content for document in documents(COUNT, repeated=False)
+        }
+        assert settings_of(index) == (None, "0", False)
+    finally:
+        index.close()
+        for started in restarted or [server]:
+            started.stop()
