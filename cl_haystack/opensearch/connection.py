@@ -58,7 +58,8 @@ class Connection:
         None reads ``OPENSEARCH_URL``, else uses http://127.0.0.1:9200. Credentials may stand in the address.
     :param username: secret; by default ``OPENSEARCH_USERNAME``, where that is set.
     :param password: secret; by default ``OPENSEARCH_PASSWORD``, where that is set.
-    :param ca_certs: file or folder with the certificates of the authority that signed the server's.
+    :param ca_certs: file or folder with the certificates of the authority that signed the server's; None
+        reads ``SSL_CERT_FILE`` or ``SSL_CERT_DIR``, else uses those of certifi.
     :param verify_certs: check the server's certificate.
     :param timeout_s: seconds that one request may take.
     :param async_client: ready asynchronous client, to go with a ready client. Without it, asynchronous

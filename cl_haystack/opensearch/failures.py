@@ -4,6 +4,7 @@ Credentials never appear: addresses are shown without user information, and of a
 reason of its root cause is quoted, cut to a readable length.
 """
 
+import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -24,6 +25,10 @@ from cl_haystack.errors import CLHaystackError, ConfigurationError, IndexingErro
 
 TOO_MANY_REQUESTS = 429
 _MAX_REASON_CHARS = 300
+_EXPIRED, _OTHER_HOST = (
+    10,
+    (62, 64),
+)  # X509_V_ERR_… of OpenSSL: CERT_HAS_EXPIRED, HOSTNAME/IP_ADDRESS_MISMATCH
 
 
 @contextmanager
@@ -107,13 +112,39 @@ def is_missing_index(error: OpenSearchException) -> bool:
 
 def _connection_problem(error: TransportConnectionError) -> str:
     if isinstance(error, SSLError) or "SSL" in type(error.info).__name__ or "SSL" in str(error.error):
-        return (
-            f"the TLS connection failed ({_cut(str(error.error))}); for a private certificate authority pass "
-            "ca_certs, and check that the address begins with https:// only where the server speaks TLS"
-        )
+        return _tls_problem(error)
     if isinstance(error, ConnectionTimeout):
         return "no answer within the timeout (timeout_s)"
     return f"no connection ({_innermost(error.info) or _cut(str(error.error))})"
+
+
+def _tls_problem(error: TransportConnectionError) -> str:
+    cause = _ssl_error(error.info)
+    if not isinstance(cause, ssl.SSLCertVerificationError):
+        return (
+            f"the TLS connection failed ({_cut(str(cause or error.error))}); for a private certificate "
+            "authority pass ca_certs, and check that the address begins with https:// only where the server speaks TLS"
+        )
+    if cause.verify_code == _EXPIRED:
+        return "the server's certificate has expired; have it renewed"
+    if cause.verify_code in _OTHER_HOST:
+        return (
+            f"the server's certificate is for another host ({_cut(cause.verify_message)}); use the name "
+            "that it was issued for"
+        )
+    return (
+        f"the server's certificate is not trusted ({_cut(cause.verify_message)}); for a private certificate "
+        "authority pass ca_certs, or name its file in SSL_CERT_FILE"
+    )
+
+
+def _ssl_error(error: Any) -> ssl.SSLError | None:
+    """Return the TLS library's own error behind urllib3's or aiohttp's, whose class claims to be it."""
+    while isinstance(error, BaseException):
+        if isinstance(error, ssl.SSLError) and type(error).__module__ == ssl.__name__:
+            return error
+        error = error.__cause__ or error.__context__
+    return None
 
 
 def _innermost(error: Any) -> str:
