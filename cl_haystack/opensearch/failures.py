@@ -25,10 +25,8 @@ from cl_haystack.errors import CLHaystackError, ConfigurationError, IndexingErro
 
 TOO_MANY_REQUESTS = 429
 _MAX_REASON_CHARS = 300
-_EXPIRED, _OTHER_HOST = (
-    10,
-    (62, 64),
-)  # X509_V_ERR_… of OpenSSL: CERT_HAS_EXPIRED, HOSTNAME/IP_ADDRESS_MISMATCH
+_EXPIRED = 10  # OpenSSL's X509_V_ERR_CERT_HAS_EXPIRED
+_OTHER_HOST = (62, 64)  # and …_HOSTNAME_MISMATCH, …_IP_ADDRESS_MISMATCH
 
 
 @contextmanager
@@ -123,7 +121,8 @@ def _tls_problem(error: TransportConnectionError) -> str:
     if not isinstance(cause, ssl.SSLCertVerificationError):
         return (
             f"the TLS connection failed ({_cut(str(cause or error.error))}); for a private certificate "
-            "authority pass ca_certs, and check that the address begins with https:// only where the server speaks TLS"
+            "authority pass ca_certs, and check that the address begins with https:// only where the server "
+            "speaks TLS"
         )
     if cause.verify_code == _EXPIRED:
         return "the server's certificate has expired; have it renewed"
