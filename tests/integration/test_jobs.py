@@ -131,8 +131,8 @@ def test_of_an_id_that_comes_again_the_last_one_wins(make_index: MakeIndex, enco
         return Document(id="same", content=text)
 
     fill = corpus(40)
-    index_documents([version("a"), *fill], index, encoder)
-    for texts in ("ba", "aba", "bcb", "ab"):
+    index_documents([version("p"), *fill], index, encoder)
+    for texts in ("qp", "pqp", "qrq", "pq"):
         stream = [entry for text in texts for entry in (version(text), *fill[:7])]
         index_documents(stream, index, encoder, window_size=10, chunk_bytes=2_000, streams=3)
         assert contents(index)["same"]["content"] == texts[-1]
