@@ -55,6 +55,7 @@ def seconds_of_ours(pairs: list[Pair], options: argparse.Namespace) -> float:
         batch_size=options.batch_size,
         mini_batch_size=options.mini_batch_size,
         max_length=options.max_length,
+        training_length=None,  # the same work as the peer's
         precision="fp32" if options.equal else "auto",
         dropout=0.1 if options.equal else None,
     )

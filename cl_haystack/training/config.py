@@ -30,12 +30,15 @@ class TrainingConfig(BaseModel):
         negatives.
     :param mini_batch_size: texts that are embedded together, with recomputation (GradCache): batches of any
         size in bounded memory, for a third more time. None keeps all activations of a batch.
-    :param max_length: length limit in tokens, for training and for the checkpoint; None keeps the model's.
+    :param max_length: length limit of the checkpoint in tokens; None keeps the model's.
+    :param training_length: in training, texts are cut to this many tokens; None cuts at ``max_length`` only.
+        The heads of documents taught more about documents that no pair names than whole ones did, in half the
+        time (docs/experiments.md). Raise it where the answers stand far behind the beginning.
     :param query_prefix: put before every anchor, and stored in the checkpoint; None keeps the model's.
     :param document_prefix: put before every positive and negative; None keeps the model's.
     :param mixing: how several data sets share a run: ``proportional`` or ``round_robin``.
     :param learning_rate: peak of the schedule. On hundreds of pairs 1e-4 gains far more than the customary
-        2e-5 on documents that pairs name; on others no gain is shown yet (docs/experiments.md).
+        2e-5 on documents that pairs name, and something on others (docs/experiments.md).
     :param layer_decay: each layer learns at this fraction of the rate of the layer above it.
     :param schedule: how the rate goes on after the warm-up, by transformers' name; those that need options
         of their own go through ``arguments``.
@@ -68,6 +71,7 @@ class TrainingConfig(BaseModel):
     batch_size: int = Field(default=32, ge=1)
     mini_batch_size: int | None = Field(default=None, ge=1)
     max_length: int | None = Field(default=None, ge=4)
+    training_length: int | None = Field(default=128, ge=4)
     query_prefix: str | None = None
     document_prefix: str | None = None
     mixing: Literal["proportional", "round_robin"] = "proportional"

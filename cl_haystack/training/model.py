@@ -56,7 +56,7 @@ class SentenceEncoder(nn.Module):
         self.layout = layout
         self._hf_tokenizer = tokenizer
         self.max_length = layout.max_length or _DEFAULT_MAX_LENGTH
-        self.tokenizer = TextTokenizer(_serving_tokenizer(tokenizer, layout), self.max_length)
+        self.tokenizer = self.tokenizer_of_length(self.max_length)
         self._pad_id = tokenizer.pad_token_id or 0
 
     @classmethod
@@ -229,6 +229,16 @@ class SentenceEncoder(nn.Module):
             done += len(batch)
             on_progress(Progress(done, len(texts)))
         return vectors
+
+    def tokenizer_of_length(self, max_length: int) -> TextTokenizer:
+        """Return a tokenizer that cuts texts at a length of its own.
+
+        :param max_length: most tokens of a text; the model's own limit holds too.
+        :returns: the tokenizer.
+        """
+        return TextTokenizer(
+            _serving_tokenizer(self._hf_tokenizer, self.layout), min(max_length, self.max_length)
+        )
 
     def tokenizer_json(self) -> str:
         """Return the tokenizer as ``tokenizer.json`` without padding and truncation, for a bundle."""

@@ -259,7 +259,7 @@ class ContrastiveTrainer:
         guide = self._guide(sets)
         shares = [share_of(batch, devices.process_index, devices.num_processes) for batch in schedule]
         self._batches = ScheduledBatches(
-            sets, shares, _prompting(self.encoder), None if guide is None else _prompting(guide)
+            sets, shares, self._prompting(self.encoder), None if guide is None else self._prompting(guide)
         )
         callbacks = [*self._callbacks, TellProgress(on_progress, _pairs_done(schedule, self.config))]
         callbacks += refresh_callbacks(sets, schedule, self.config, folder)
@@ -300,6 +300,10 @@ class ContrastiveTrainer:
                 return evaluate_retrieval(task, self.encoder).metrics
 
         return measure
+
+    def _prompting(self, encoder: SentenceEncoder) -> Prompting:
+        tokenizer = encoder.tokenizer_of_length(self.config.training_length or encoder.max_length)
+        return Prompting(tokenizer, encoder.layout.query_prefix, encoder.layout.document_prefix)
 
     def _guide(self, sets: Sequence[TrainingSet]) -> SentenceEncoder | None:
         if not any(training_set.needs_guide for training_set in sets):
@@ -380,10 +384,6 @@ def _only(kind: type[T], items: Iterable[object]) -> Iterator[T]:
                 "(Pair), or data sets only (TrainingSet)"
             )
         yield item
-
-
-def _prompting(encoder: SentenceEncoder) -> Prompting:
-    return Prompting(encoder.tokenizer, encoder.layout.query_prefix, encoder.layout.document_prefix)
 
 
 def _pairs_done(schedule: Sequence[ScheduledBatch], config: TrainingConfig) -> Callable[[int], int]:

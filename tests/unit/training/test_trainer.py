@@ -428,3 +428,16 @@ def test_nothing_is_printed_or_warned_of(
     config = changed(save_interval_s=0, evaluations=1, precision="bf16", mini_batch_size=2)
     ContrastiveTrainer(checkpoint, config=config).train(PAIRS, task=task, state=tmp_path / "state")
     assert capfd.readouterr() == ("", "")
+
+
+def test_training_cuts_texts_shorter_than_the_checkpoint_does(checkpoint: Path) -> None:
+    """What stands behind the cut teaches nothing, and is still read by the model that comes out."""
+    heads = [pair.model_copy(update={"positive": f"{pair.positive} the the the the"}) for pair in PAIRS]
+    whole = [pair.model_copy(update={"positive": f"{pair.positive} sat sat sat"}) for pair in heads]
+    cut = [trained(checkpoint, pairs, training_length=6).encoder for pairs in (heads, whole)]
+    assert_same_weights(weights(cut[0]), weights(cut[1]))
+    uncut = trained(checkpoint, whole, training_length=None).encoder
+    assert not torch.equal(embeddings(uncut), embeddings(cut[0]))
+    assert cut[0].max_length == SentenceEncoder.load(checkpoint).max_length > 6
+    same, longer = cut[0].encode_documents(["the cat sat on the", "the cat sat on the mat with a red house"])
+    assert not np.allclose(same, longer)
