@@ -157,8 +157,8 @@ class AdoptionError(IndexingError):
             f"index '{index}': {len(differing):,} of {sampled:,} sampled documents have other vectors than "
             f"{model} makes of them (lowest cosine {lowest_cosine:.4f}, expected at least {min_cosine}; "
             f"{named}); the index stays as it was. Take the model, prefixes, normalization and max_length "
-            "it was made with; if meta fields were embedded too, name them; or index its documents into a new "
-            "index"
+            "it was made with; if meta fields were embedded too, name them; or index its documents into a "
+            "new index"
         )
 
 
