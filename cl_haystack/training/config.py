@@ -32,13 +32,13 @@ class TrainingConfig(BaseModel):
         size in bounded memory, for a third more time. None keeps all activations of a batch.
     :param max_length: length limit of the checkpoint in tokens; None keeps the model's.
     :param training_length: in training, texts are cut to this many tokens; None cuts at ``max_length`` only.
-        The heads of documents taught more about documents that no pair names than whole ones did, in half the
-        time (docs/experiments.md). Raise it where the answers stand far behind the beginning.
+        On held-out claims the heads of documents taught more than whole ones, in half the time; the test split
+        did not confirm the gain (docs/experiments.md). Raise it where the answers stand far behind the beginning.
     :param query_prefix: put before every anchor, and stored in the checkpoint; None keeps the model's.
     :param document_prefix: put before every positive and negative; None keeps the model's.
     :param mixing: how several data sets share a run: ``proportional`` or ``round_robin``.
     :param learning_rate: peak of the schedule. On hundreds of pairs 1e-4 gains far more than the customary
-        2e-5 on documents that pairs name, and something on others (docs/experiments.md).
+        2e-5 on documents that pairs name; on others no gain is proven (docs/experiments.md).
     :param layer_decay: each layer learns at this fraction of the rate of the layer above it.
     :param schedule: how the rate goes on after the warm-up, by transformers' name; those that need options
         of their own go through ``arguments``.

@@ -100,15 +100,18 @@ class CLOpenSearchWriter:
                 "CLOpenSearchWriter expects a list of Documents as input. To search for a string, use "
                 "CLOpenSearchRetriever; to embed one, use CLTextEmbedder."
             )
+        policy = self.policy if policy is None else policy
         report = index_documents(
             documents,
             self.index,
             self._encoder,
-            policy=self.policy if policy is None else policy,
+            policy=policy,
             meta_fields_to_embed=self.meta_fields_to_embed,
             embedding_separator=self.embedding_separator,
         )
-        return {"documents_written": report.written}
+        # OVERWRITE counts what lies in the index unchanged, as Haystack's writer does, which writes it again.
+        unchanged = report.skipped if policy == DuplicatePolicy.OVERWRITE else 0
+        return {"documents_written": report.written + unchanged}
 
     @component.output_types(documents_written=int)
     async def run_async(
