@@ -32,8 +32,9 @@ class TrainingConfig(BaseModel):
         size in bounded memory, for a third more time. None keeps all activations of a batch.
     :param max_length: length limit of the checkpoint in tokens; None keeps the model's.
     :param training_length: in training, texts are cut to this many tokens; None cuts at ``max_length`` only.
-        On held-out claims the heads of documents taught more than whole ones, in half the time; the test split
-        did not confirm the gain (docs/experiments.md). Raise it where the answers stand far behind the beginning.
+        On held-out claims the heads of documents taught more than whole ones, in half the time; the test
+        split did not confirm the gain (docs/experiments.md). Raise it where the answers stand far behind the
+        beginning.
     :param query_prefix: put before every anchor, and stored in the checkpoint; None keeps the model's.
     :param document_prefix: put before every positive and negative; None keeps the model's.
     :param mixing: how several data sets share a run: ``proportional`` or ``round_robin``.
