@@ -220,6 +220,20 @@ class ModelBundle:
         """Number format of the graph's weights."""
         return self.manifest.numerics.precision
 
+    def truncation_problem(self, truncate_dim: int | None) -> str | None:
+        """Say why the model's vectors cannot be cut to a length.
+
+        :param truncate_dim: how many of the first dimensions are kept; None keeps all.
+        :returns: the reason; None where they can be, because the model was trained for it.
+        """
+        allowed = self.manifest.embedding.matryoshka_dimensions
+        if truncate_dim in (None, self.dimension, *allowed):
+            return None
+        choice = f"one of {', '.join(map(str, allowed))}" if allowed else "none: it was not trained for that"
+        return (
+            f"truncate_dim is {truncate_dim}, but the dimensions that {self.label} can be cut to are {choice}"
+        )
+
     @property
     def label(self) -> str:
         """Name and short identity, for messages."""

@@ -68,7 +68,8 @@ class Encoder:
     def __init__(self, bundle: ModelBundle, settings: EncoderSettings = EncoderSettings()) -> None:  # noqa: B008 (frozen)
         self.bundle = bundle
         self.settings = settings
-        _check_truncation(bundle, settings.truncate_dim)
+        if problem := bundle.truncation_problem(settings.truncate_dim):
+            raise EncodingError(problem)
         self._tokenizer = TextTokenizer.from_file(bundle.tokenizer_file, bundle.manifest.text.max_length)
         self._closed = False
         self._runner: Runner | None = None
@@ -312,13 +313,3 @@ def _check_texts(texts: Sequence[str]) -> None:
     _refuse_one_string(texts)
     for position, text in enumerate(texts):
         check_text(text, position)
-
-
-def _check_truncation(bundle: ModelBundle, truncate_dim: int | None) -> None:
-    allowed = bundle.manifest.embedding.matryoshka_dimensions
-    if truncate_dim is None or truncate_dim == bundle.dimension or truncate_dim in allowed:
-        return
-    choice = f"one of {', '.join(map(str, allowed))}" if allowed else "none: it was not trained for that"
-    raise EncodingError(
-        f"truncate_dim is {truncate_dim}, but the dimensions that {bundle.label} can be cut to are {choice}"
-    )

@@ -61,14 +61,9 @@ class IndexBinding(BaseModel):
         :returns: the binding.
         :raises ConfigurationError: the model's vectors cannot be cut there.
         """
+        if problem := bundle.truncation_problem(truncate_dim):
+            raise ConfigurationError(problem)
         text = bundle.manifest.text
-        allowed = bundle.manifest.embedding.matryoshka_dimensions
-        if truncate_dim not in (None, bundle.dimension, *allowed):
-            choice = f"one of {', '.join(map(str, allowed))}" if allowed else "none: not trained for that"
-            raise ConfigurationError(
-                f"truncate_dim is {truncate_dim}, but the dimensions that {bundle.label} can be cut to are "
-                f"{choice}"
-            )
         dimension = truncate_dim or bundle.dimension
         return cls(
             model=bundle.name,

@@ -3,8 +3,8 @@
 The check costs one request, the first time an object is used. From then on every answer is watched: hits and
 bulk answers name the concrete index they come from, and one that was not checked yet (an alias that moved)
 is checked before anything is done with it. An index that was deleted and made again under its name by another
-model gives no such sign, so an object in use repeats the check once a second: a millisecond or two, in which
-nobody fills an index and refreshes it.
+model gives no such sign, so an object in use repeats the check once a second, which costs about
+as much as a search. Within that second such an index is not noticed.
 """
 
 import difflib

@@ -20,18 +20,6 @@ from tests.tiny_model import make_tiny_checkpoint
 TEXTS = ["the cat sat", "dog", "", "a red house on the mat " * 9, "blue", "the cat sat"]
 
 
-@pytest.fixture(scope="module")
-def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("tiny")
-    checkpoint = make_tiny_checkpoint(folder, query_prefix="query: ", document_prefix="passage: ")
-    return export_bundle(checkpoint, folder / "bundle").path
-
-
-@pytest.fixture
-def encoder(bundle: Path) -> Encoder:
-    return Encoder.load(bundle)
-
-
 def test_rows_are_unit_vectors_in_the_order_of_the_texts(encoder: Encoder) -> None:
     vectors = encoder.encode_documents(TEXTS)
     assert vectors.shape == (len(TEXTS), encoder.dimension)

@@ -22,18 +22,6 @@ from tests.tiny_model import make_tiny_checkpoint
 TEXTS = ["the cat sat", "dog", "a red house on the mat", "blue"]
 
 
-@pytest.fixture(scope="module")
-def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("tiny")
-    checkpoint = make_tiny_checkpoint(folder, query_prefix="query: ", document_prefix="passage: ")
-    return export_bundle(checkpoint, folder / "bundle").path
-
-
-@pytest.fixture
-def encoder(bundle: Path) -> Encoder:
-    return Encoder.load(bundle)
-
-
 def edited(bundle: Path, copy: Path, **embedding: object) -> Path:
     """A bundle whose manifest says something else about its vectors."""
     shutil.copytree(bundle, copy)
