@@ -1,8 +1,7 @@
 """``cl-haystack export``: a checkpoint to a bundle."""
 
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
@@ -10,18 +9,8 @@ from cl_haystack.cli.console import err, print_json
 
 if TYPE_CHECKING:
     from cl_haystack.bundle import Manifest
-
-
-class _Precision(StrEnum):
-    fp32 = "fp32"
-    fp16 = "fp16"
-    int8 = "int8"
-    int8_block = "int8-block"
-
-
-class _Exporter(StrEnum):
-    optimum = "optimum"
-    torch = "torch"
+    from cl_haystack.bundle.manifest import Precision
+    from cl_haystack.export.onnx import Exporter
 
 
 def export(
@@ -30,12 +19,18 @@ def export(
     ],
     bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="Directory of the new bundle.")],
     precision: Annotated[
-        _Precision,
-        typer.Option(help="fp16: for GPUs; int8: fastest on CPUs; int8-block: int8 that is nearer to fp32."),
-    ] = _Precision.fp32,
+        str,
+        typer.Option(
+            metavar="fp32|fp16|int8|int8-block",
+            help="fp16: for GPUs; int8: fastest on CPUs; int8-block: int8 that is nearer to fp32.",
+        ),
+    ] = "fp32",
     exporter: Annotated[
-        _Exporter, typer.Option(help="What traces the model; torch works with transformers 5 too.")
-    ] = _Exporter.optimum,
+        str,
+        typer.Option(
+            metavar="optimum|torch", help="What traces the model; torch works with transformers 5 too."
+        ),
+    ] = "optimum",
     name: Annotated[str | None, typer.Option(help="Name of the model (default: the checkpoint's).")] = None,
     max_length: Annotated[
         int | None, typer.Option(min=4, help="Limit in tokens (default: the model's).")
@@ -77,8 +72,8 @@ def export(
         exported = export_bundle(
             checkpoint,
             bundle,
-            precision=precision.value,
-            exporter=exporter.value,
+            precision=cast("Precision", precision),  # checked there
+            exporter=cast("Exporter", exporter),
             name=name,
             max_length=max_length,
             check_texts=check_texts,
