@@ -7,6 +7,7 @@ one that this version understands whole.
 from typing import Annotated, Any, Final, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field
+from typing_extensions import TypedDict
 
 FORMAT: Final = "cl-haystack-bundle"
 FORMAT_VERSION: Final = 1
@@ -104,6 +105,38 @@ class Quality(_Section):
     before: float | None = None
 
 
+class Threshold(_Section):
+    """The similarity from which on two texts match, chosen on judged pairs for a wanted precision."""
+
+    score: float
+    """Cosine or dot product, as ``embedding.similarity`` says; a match has at least this."""
+    wanted_precision: float = Field(gt=0, le=1)
+    precision: float = Field(ge=0, le=1)
+    """Share of the pairs from ``score`` on that match, on the pairs it was chosen on."""
+    precision_ci95: tuple[float, float]
+    recall: float = Field(ge=0, le=1)
+    """Share of the matching pairs that have at least ``score``."""
+    pairs: int = Field(gt=0)
+    positives: int = Field(gt=0)
+    dataset: str
+    sha256: Sha256 = Field(pattern=r"^[0-9a-f]{64}$")
+    """Of the file with the pairs."""
+
+
+ThresholdName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$")]
+
+
+class Calibration(TypedDict, total=False):
+    """Figures measured on the model's own vectors; each is there only where it was measured."""
+
+    __pydantic_config__ = ConfigDict(extra="forbid")  # type: ignore[misc]
+
+    int8_scale: float
+    """What components are multiplied by to be stored as signed bytes."""
+    thresholds: dict[ThresholdName, Threshold]
+    """By name; ``cl-haystack evaluate BUNDLE PAIRS --calibrate`` writes them."""
+
+
 class Manifest(_Section):
     """Everything that serving needs to know of a model, as stored in ``manifest.json``."""
 
@@ -120,7 +153,7 @@ class Manifest(_Section):
     training: dict[str, Any] = Field(default_factory=dict)
     parity: Parity | None = None
     quality: tuple[Quality, ...] = ()
-    calibration: dict[str, float] = Field(default_factory=dict)
+    calibration: Calibration = Field(default_factory=Calibration)
     producer: dict[str, str] = Field(default_factory=dict)
     checksum: Sha256 | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")
     """Last, so that it is easily found: see :mod:`cl_haystack.bundle.manifest_file`."""
