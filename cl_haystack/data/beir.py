@@ -4,12 +4,12 @@
     DIRECTORY/queries.jsonl       _id, text
     DIRECTORY/qrels/<split>.tsv   query-id, corpus-id, score, with a header
 
-What makes a task unusable is a :class:`DataError`; what only makes it smaller or odd is counted and logged as
-a warning, because published sets have such spots and their published figures include them.
+What makes a task unusable is a :class:`DataError`; what only makes it smaller or odd is counted, named and
+logged as a warning, because published sets have such spots and their published figures include them.
 """
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +23,26 @@ logger = logging.getLogger(__name__)
 Qrels = dict[str, dict[str, int]]
 
 _HEADER = ["query-id", "corpus-id", "score"]
+_NUM_EXAMPLES = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Oddity:
+    """Something that makes a task smaller or odd, and that whoever reads its figures should know.
+
+    :param what: in words.
+    :param count: how many there are.
+    :param examples: ids of the first ones.
+    """
+
+    what: str
+    count: int
+    examples: tuple[str, ...]
+
+    def __str__(self) -> str:
+        more = ", …" if self.count > len(self.examples) else ""
+        named = f" ({', '.join(quote(name) for name in self.examples)}{more})" if self.examples else ""
+        return f"{self.count:,} {self.what}{named}"
 
 
 @dataclass(frozen=True)
@@ -34,6 +54,7 @@ class RetrievalTask:
     :param num_documents: documents in the corpus.
     :param queries: text by query id; only queries that have judgements.
     :param qrels: grade by query id and document id; > 0 is relevant.
+    :param oddities: what was found while reading and left out, or cannot be found by any system.
     """
 
     name: str
@@ -41,6 +62,7 @@ class RetrievalTask:
     num_documents: int
     queries: dict[str, str]
     qrels: Qrels
+    oddities: tuple[Oddity, ...] = ()
 
     def corpus(self) -> Iterator[CorpusDocument]:
         """Read the documents, one at a time."""
@@ -51,7 +73,8 @@ def read_beir(directory: str | Path, split: str) -> RetrievalTask:
     """Read a task, passing over the corpus once to check ids.
 
     Judgements of documents that the corpus lacks are kept: no system can find them, so they lower recall
-    for all. Judgements of queries without text are left out. Both are logged with their number.
+    for all. Judgements of queries without text are left out, and so are queries without judgements. All are
+    counted and named in ``oddities``; all but the last, which every split has, are logged too.
 
     :param directory: a directory in BEIR's layout.
     :param split: which judgements, such as ``test``.
@@ -65,20 +88,29 @@ def read_beir(directory: str | Path, split: str) -> RetrievalTask:
     qrels = read_qrels(_split_file(directory, split))
     queries = read_queries(directory / "queries.jsonl")
     corpus_path = directory / "corpus.jsonl"
-    num_documents = _check_corpus(corpus_path, qrels)
+    num_documents, missing = _check_corpus(corpus_path, qrels)
     judged = {query_id: grades for query_id, grades in qrels.items() if query_id in queries}
     name = f"{directory.resolve().name}/{split}"
     if not judged:
         raise DataError(f"no query of split {split!r} is in queries.jsonl; check the ids", path=directory)
-    _warn(name, len(qrels) - len(judged), "judged queries are not in queries.jsonl and left out")
-    hopeless = sum(max(grades.values()) <= 0 for grades in judged.values())
-    _warn(name, hopeless, "queries have no relevant document and score 0 whatever the system")
+    hopeless = [query_id for query_id, grades in judged.items() if max(grades.values()) <= 0]
+    oddities = [
+        *_odd("judged documents are not in the corpus; nothing can find them", missing),
+        *_odd("judged queries are not in queries.jsonl and left out", (q for q in qrels if q not in queries)),
+        *_odd("queries have no relevant document and score 0 whatever the system", hopeless),
+    ]
+    for oddity in oddities:
+        logger.warning("%s: %s", name, oddity)
+    oddities += _odd(
+        "queries of queries.jsonl have no judgement in this split", (q for q in queries if q not in qrels)
+    )
     return RetrievalTask(
         name=name,
         corpus_path=corpus_path,
         num_documents=num_documents,
         queries={query_id: queries[query_id] for query_id in judged},
         qrels=judged,
+        oddities=tuple(oddities),
     )
 
 
@@ -132,7 +164,8 @@ def read_qrels(path: str | Path) -> Qrels:
             raise DataError(f"{problem} {grades[document_id]} above; remove one", path=path, line=line)
     if not qrels:
         raise DataError("the file holds no judgement; expected a header and one a line", path=path)
-    _warn(str(path), repeated, "judgements are there more than once, with the same grade")
+    if repeated:
+        logger.warning("%s: %d judgements are there more than once, with the same grade", path, repeated)
     return qrels
 
 
@@ -145,15 +178,14 @@ def _split_file(directory: Path, split: str) -> Path:
     return folder / f"{split}.tsv"
 
 
-def _check_corpus(path: Path, qrels: Qrels) -> int:
-    """Count the documents, refuse ids that are there twice, count judged documents that are missing."""
+def _check_corpus(path: Path, qrels: Qrels) -> tuple[int, list[str]]:
+    """Count the documents, refuse ids that are there twice, return judged documents that are missing."""
     missing = {document_id for grades in qrels.values() for document_id in grades}
     count = 0
     for document in read_corpus(path):
         missing.discard(document.id)
         count += 1
-    _warn(str(path), len(missing), "judged documents are not in the corpus; nothing can find them")
-    return count
+    return count, sorted(missing)
 
 
 def _check_header(cells: list[str], path: Path, line: int) -> None:
@@ -173,6 +205,6 @@ def _judgement(cells: list[str], path: Path, line: int) -> tuple[str, str, int]:
         raise DataError(f"grade {quote(grade)}; expected a whole number", path=path, line=line) from None
 
 
-def _warn(where: str, count: int, what: str) -> None:
-    if count:
-        logger.warning("%s: %d %s", where, count, what)
+def _odd(what: str, ids: Iterable[str]) -> list[Oddity]:
+    found = list(ids)
+    return [Oddity(what, len(found), tuple(found[:_NUM_EXAMPLES]))] if found else []

@@ -39,6 +39,7 @@ def pool_task(task: RetrievalTask, path: Path, *, num_documents: int, seed: int 
         num_documents=count,
         queries=task.queries,
         qrels=task.qrels,
+        oddities=task.oddities,
     )
 
 

@@ -79,10 +79,21 @@ def test_unknown_ids_are_counted_and_said(directory, caplog):
     assert task.qrels["q1"] == {"d1": 2, "d2": 0, "gone": 1, "gone2": 1}
     messages = [record.getMessage().split(": ", 1)[1] for record in caplog.records]
     assert messages == [
-        "2 judged documents are not in the corpus; nothing can find them",
-        "1 judged queries are not in queries.jsonl and left out",
-        "1 queries have no relevant document and score 0 whatever the system",
+        "2 judged documents are not in the corpus; nothing can find them ('gone', 'gone2')",
+        "1 judged queries are not in queries.jsonl and left out ('q9')",
+        "1 queries have no relevant document and score 0 whatever the system ('q3')",
     ]
+    assert [str(oddity) for oddity in task.oddities][:3] == messages
+
+
+def test_queries_without_judgements_are_counted_and_named_but_no_reason_to_warn(directory, caplog):
+    with (directory / "queries.jsonl").open("a") as file:
+        file.writelines(f'\n{{"_id": "other{i}", "text": "x"}}' for i in range(7))
+    assert [str(oddity) for oddity in read_beir(directory, "test").oddities] == [
+        "8 queries of queries.jsonl have no judgement in this split "
+        "('q3', 'other0', 'other1', 'other2', 'other3', …)"
+    ]
+    assert caplog.records == []
 
 
 def test_a_split_whose_queries_are_all_unknown_is_an_error(directory):
