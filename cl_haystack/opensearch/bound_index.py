@@ -156,6 +156,11 @@ class BoundIndex:
         self._checked = frozenset(bindings)
         return next(iter(bindings.values()), None)
 
+    @property
+    def checked(self) -> frozenset[str]:
+        """The concrete indices behind the name, all of the model, as the last check found them."""
+        return self._checked
+
     def check_is_due(self) -> bool:
         """Return whether :meth:`check` would ask the server."""
         return not self._checked or time.monotonic() - self._checked_at > RECHECK_AFTER_S

@@ -30,6 +30,7 @@ from cl_haystack.opensearch.failures import (
     translate,
 )
 from cl_haystack.opensearch.patience import DEFAULT_RETRY_FOR_S, Patience
+from cl_haystack.opensearch.write_target import WriteTarget
 
 _CONFLICT = 409
 _ANSWER_FIELDS = "errors,items.*._index,items.*.status,items.*.error"
@@ -100,6 +101,8 @@ class BulkWriter:
     :param policy: what happens to documents that are there already.
     :param retry_for_s: how long one chunk is repeated before the error is raised.
     :param stop: set from another thread to give up at once.
+    :param target: where an alias leads, so that no document follows it to another model's index; without it,
+        requests name ``index``.
     """
 
     def __init__(
@@ -111,11 +114,13 @@ class BulkWriter:
         policy: DuplicatePolicy = DuplicatePolicy.OVERWRITE,
         retry_for_s: float = DEFAULT_RETRY_FOR_S,
         stop: threading.Event | None = None,
+        target: WriteTarget | None = None,
     ) -> None:
         self._client = client
         self._url = url
         self._index = index
         self._policy = policy
+        self._target = target
         self._patience = Patience(retry_for_s, stop or threading.Event())
 
     def send(self, chunk: Sequence[Action], *, resumed: bool = False) -> Outcome:
@@ -148,12 +153,13 @@ class BulkWriter:
     def _send_pending(self, attempt: "_ChunkAttempt") -> None:
         busy: list[Action] = []
         problem = ""
+        index = self._concrete()
         parts = [attempt.pending]
         refused_alone: list[Rejection] = []
         while parts:
             part = parts.pop()
             try:
-                answer = self._request(part)
+                answer = self._request(part, index)
             except OpenSearchException as error:
                 if not _may_be_one_document(error):
                     attempt.pending = [*busy, *part, *(action for rest in reversed(parts) for action in rest)]
@@ -168,7 +174,7 @@ class BulkWriter:
                         error, self._url, self._index
                     ) from error  # so the documents are not the cause
                 continue
-            still_busy, reason = self._read_answer(part, answer, attempt)
+            still_busy, reason = self._read_answer(part, answer, attempt, index)
             busy += still_busy
             problem = reason or problem
         attempt.outcome.rejections += refused_alone
@@ -178,16 +184,22 @@ class BulkWriter:
                 ServerUnavailableError(self._url, f"is too busy for {len(busy)} documents: {problem}")
             )
 
-    def _request(self, part: Sequence[Action]) -> dict[str, Any]:
+    def _concrete(self) -> str:
+        try:
+            return self._index if self._target is None else self._target.name()
+        except ServerUnavailableError as error:
+            raise _Unfinished(error) from error.__cause__
+
+    def _request(self, part: Sequence[Action], index: str) -> dict[str, Any]:
         answer: dict[str, Any] = self._client.bulk(
             body=b"".join(action.lines for action in part),
-            index=self._index,
+            index=index,
             params={"filter_path": _ANSWER_FIELDS},
         )
         return answer
 
     def _read_answer(
-        self, part: Sequence[Action], answer: dict[str, Any], attempt: "_ChunkAttempt"
+        self, part: Sequence[Action], answer: dict[str, Any], attempt: "_ChunkAttempt", index: str
     ) -> tuple[list[Action], str]:
         items = answer.get("items", [])
         if len(items) != len(part):
@@ -197,6 +209,7 @@ class BulkWriter:
             )
         busy: list[Action] = []
         problem = ""
+        moved = self._has_moved(items, index)
         for action, item in zip(part, items, strict=True):
             ((verb, result),) = item.items()
             status = result["status"]
@@ -206,7 +219,7 @@ class BulkWriter:
                 attempt.outcome.written += 1
             elif status == _CONFLICT and verb == "create":
                 self._settle_conflict(action, attempt)
-            elif is_busy(status):
+            elif is_busy(status) or (moved and _is_the_index(result)):
                 busy.append(action)
                 problem = reason_in(result)
             else:
@@ -239,9 +252,15 @@ class BulkWriter:
 
         return bool(self._patience(stored)["docs"][0].get("_source") == sent)
 
+    def _has_moved(self, items: list[dict[str, Any]], index: str) -> bool:
+        if self._target is None or not any(
+            _is_the_index(result) for item in items for result in item.values()
+        ):
+            return False
+        return self._target.has_moved(index)
+
     def _refuse_if_the_index_is_the_cause(self, result: dict[str, Any]) -> None:
-        kind = str(result.get("error", {}).get("type", ""))
-        if "cluster_block" in kind or "index_not_found" in kind or "security_exception" in kind:
+        if _is_the_index(result):
             raise IndexingError(
                 f"index '{self._index}' at {self._url} takes no documents: {reason_in(result)}; restore it, "
                 "then repeat: documents that are written already are not doubled"
@@ -260,6 +279,11 @@ class _ChunkAttempt:
     outcome: Outcome = field(default_factory=Outcome)
     duplicates: list[Action] = field(default_factory=list)
     uncertain: bool = False
+
+
+def _is_the_index(result: dict[str, Any]) -> bool:
+    kind = str(result.get("error", {}).get("type", ""))
+    return "cluster_block" in kind or "index_not_found" in kind or "security_exception" in kind
 
 
 def _may_be_one_document(error: OpenSearchException) -> bool:

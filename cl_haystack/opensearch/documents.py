@@ -36,6 +36,22 @@ class UnwritableDocumentError(ValueError):
     """A document that cannot be stored, with the reason; never leaves the writing of documents."""
 
 
+class StoredDocument(Document):
+    """A document as an index holds it; written to another one, its stored form stays what it is.
+
+    :param hit: element of a search answer's ``hits.hits``, without the embedding.
+    """
+
+    def __init__(self, hit: dict[str, Any]) -> None:
+        source = hit.get("_source") or {"id": hit["_id"]}
+        content = source.get("content")
+        meta = {name: value for name, value in source.items() if name not in _RESERVED}
+        if "_routing" in hit:
+            meta[ROUTING_FIELD] = hit["_routing"]
+        super().__init__(id=hit["_id"], content=content if isinstance(content, str) else None, meta=meta)
+        self.source = orjson.dumps(source, option=_JSON_OPTIONS)
+
+
 def embedding_text(document: Document, meta_fields: Sequence[str] = (), separator: str = "\n") -> str:
     """Return the text that is embedded: chosen meta fields, then the content, as Haystack's embedders do."""
     values = [str(document.meta[name]) for name in meta_fields if document.meta.get(name) is not None]
@@ -49,6 +65,8 @@ def source_json(document: Document) -> bytes:
     :returns: a JSON object.
     :raises UnwritableDocumentError: the document cannot be stored, whatever the server is.
     """
+    if isinstance(document, StoredDocument):
+        return document.source
     if len(document.id.encode("utf-8", "surrogatepass")) > MAX_ID_BYTES:
         raise UnwritableDocumentError(f"the id is longer than {MAX_ID_BYTES} bytes")
     source = {name: value for name, value in document.meta.items() if name not in _RESERVED}

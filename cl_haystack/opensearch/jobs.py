@@ -32,6 +32,7 @@ from cl_haystack.opensearch.parcels import Parcel, parcels, windows
 from cl_haystack.opensearch.patience import DEFAULT_RETRY_FOR_S, Patience
 from cl_haystack.opensearch.preparing import Preparer, Window
 from cl_haystack.opensearch.report import DeadLetters, IndexingReport, Ledger
+from cl_haystack.opensearch.write_target import WriteTarget
 from cl_haystack.progress import OnProgress, Progress, ignore
 
 if TYPE_CHECKING:  # so that an index can be used without loading onnxruntime
@@ -143,6 +144,7 @@ def index_documents(
             policy=policy,
             retry_for_s=retry_for_s,
             stop=stop,
+            target=WriteTarget(index),
         )
         job = _Job(preparer, writer, stop, chunk_bytes)
         # A job of one window is over before a refresh matters.
