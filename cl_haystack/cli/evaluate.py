@@ -165,8 +165,10 @@ def _print_table(task: "RetrievalTask", rows: "list[SystemRow]", comparison: "Co
         out.print(escape(conclude(comparison)))
     for row in rows:
         if row.latency is not None:
+            took = row.latency
             out.print(
-                f"one query: median {row.latency.p50_ms:.1f} ms, 95 % below {row.latency.p95_ms:.1f} ms"
+                f"one query: median {took.p50_ms:.1f} ms, 95 % below {took.p95_ms:.1f} ms, "
+                f"99 % below {took.p99_ms:.1f} ms"
             )
 
 

@@ -31,6 +31,7 @@ class Latency(BaseModel):
 
     p50_ms: float
     p95_ms: float
+    p99_ms: float
 
 
 class RetrievalResult(BaseModel):
@@ -159,10 +160,14 @@ def evaluate_search(
         took_ms.append(1000 * (time.perf_counter() - asked))
         run[query_id] = dict(hits[:top_k])
         on_progress(Progress(len(run), len(task.queries)))
-    p50_ms, p95_ms = (float(value) for value in np.percentile(took_ms, [50, 95]))
-    latency = Latency(p50_ms=p50_ms, p95_ms=p95_ms)
+    latency = _latency(took_ms)
     seconds = time.perf_counter() - start
     return _result(task, run, label=label, top_k=top_k, ks=ks, seconds=seconds, latency=latency)
+
+
+def _latency(took_ms: Sequence[float]) -> Latency:
+    p50_ms, p95_ms, p99_ms = (float(value) for value in np.percentile(took_ms, [50, 95, 99]))
+    return Latency(p50_ms=p50_ms, p95_ms=p95_ms, p99_ms=p99_ms)
 
 
 def _result(

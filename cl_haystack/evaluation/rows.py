@@ -63,15 +63,25 @@ def conclude(row: ComparisonRow) -> str:
     """Say in a sentence what a comparison found.
 
     :param row: the comparison.
-    :returns: one sentence with the means, the difference and its interval.
+    :returns: one sentence with the means, the difference, its interval and its p-value.
     """
     comparison = row.comparison
     low, high = points(comparison.difference.low), points(comparison.difference.high)
     figures = (
         f"{metric_name(comparison.metric)} {comparison.baseline_mean:.3f} → {comparison.mean:.3f}, "
-        f"{points(comparison.difference.mean)} points with a 95 % interval from {low} to {high}"
+        f"{points(comparison.difference.mean)} points with a 95 % interval from {low} to {high}, "
+        f"{p_value(comparison.p_value)}"
     )
     if comparison.verdict == "not distinguishable":
         subject = f"{row.system} cannot be distinguished from {row.baseline}"
-        return f"{subject} on these {comparison.num_queries:,} queries: {figures}, which includes zero."
+        return f"{subject} on these {comparison.num_queries:,} {comparison.unit}: {figures}."
     return f"{row.system} is {comparison.verdict} than {row.baseline}: {figures}."
+
+
+def p_value(value: float) -> str:
+    """Return a p-value for people, such as ``p = 0.03`` or ``p < 0.001``.
+
+    :param value: the p-value.
+    :returns: two significant digits, nothing below a thousandth.
+    """
+    return f"p = {value:.2g}" if value >= 0.001 else "p < 0.001"

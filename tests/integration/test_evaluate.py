@@ -35,7 +35,7 @@ def test_an_index_is_evaluated(indexed, bundle, task_directory, mode):
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     assert found["num_queries"] == 10
-    assert found["latency"]["p95_ms"] >= found["latency"]["p50_ms"] > 0
+    assert found["latency"]["p99_ms"] >= found["latency"]["p95_ms"] >= found["latency"]["p50_ms"] > 0
     assert found["system"].startswith(f"{mode} in index ")
     if mode == "bm25":  # each question's word stands three times in its document
         assert found["metrics"]["mrr@10"] > 0.8

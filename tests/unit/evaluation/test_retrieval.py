@@ -2,6 +2,8 @@ import time
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from cl_haystack.data import RetrievalTask
 from cl_haystack.encoder import exact_search
@@ -13,6 +15,7 @@ from cl_haystack.evaluation import (
     retrieval,
     write_run,
 )
+from cl_haystack.evaluation.runs import read_run
 
 
 class LetterEncoder:
@@ -142,6 +145,38 @@ def test_a_run_file_is_what_trec_eval_reads(tmp_path):
     lines = (tmp_path / "run.txt").read_text().splitlines()
     assert lines[0] == "q1 Q0 c 1 2.0 my_system"
     assert pytrec_eval.parse_run(lines) == run
+
+
+RUN_IDS = st.text(st.characters(exclude_categories=["Z", "C"]), min_size=1, max_size=5)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.dictionaries(RUN_IDS, st.dictionaries(RUN_IDS, st.floats(-1e9, 1e9), min_size=1), min_size=1))
+def test_a_run_comes_back_from_its_file(tmp_path, run):
+    write_run(tmp_path / "run.trec", run, label="a  system")
+    assert read_run(tmp_path / "run.trec") == (run, "a_system")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("", "the file is empty"),
+        (
+            "q1 Q0 d1 1 0.5\n",
+            r"run:1: found 'q1 Q0 d1 1 0\.5'; expected 'query Q0 document rank score label'",
+        ),
+        (
+            "q1 Q0 d1 1 0.5 x\nq1 Q0 d1 2 0.4 x\n",
+            "run:2: document 'd1' is there a second time for query 'q1'",
+        ),
+        ("q1 Q0 d1 1 high x\n", "score 'high'; expected a number"),
+        ("q1 Q0 d1 1 nan x\n", "score 'nan'; expected a number"),
+    ],
+)
+def test_a_broken_run_is_named_with_its_line(tmp_path, content, message):
+    (tmp_path / "run").write_text(content)
+    with pytest.raises(DataError, match=message):
+        read_run(tmp_path / "run")
 
 
 def test_a_run_file_refuses_ids_that_it_cannot_hold(tmp_path):

@@ -54,7 +54,7 @@ def test_the_conclusion_says_what_the_interval_says(before, after):
     assert gains(after, before, "mrr@10").differences == [-0.5, 0.5, 0, 0.5]
     assert conclude(row).replace("\N{MINUS SIGN}", "-") == (
         "after cannot be distinguished from before on these 4 queries: MRR@10 0.750 → 0.875, "
-        "+12.5 points with a 95 % interval from -25.0 to +50.0, which includes zero."
+        "+12.5 points with a 95 % interval from -25.0 to +50.0, p = 1."
     )
 
 
@@ -62,10 +62,11 @@ def test_a_clear_difference_is_called_better_or_worse(before, after):
     from dataclasses import replace
 
     row = comparison_row(after, before)
-    better = replace(row, comparison=replace(row.comparison, difference=Interval(0.05, 0.04, 0.06)))
+    clear = replace(row.comparison, p_value=0.0002)
+    better = replace(row, comparison=replace(clear, difference=Interval(0.05, 0.04, 0.06)))
     assert conclude(better).startswith("after is better than before: nDCG@10 ")
-    assert conclude(better).endswith("+5.0 points with a 95 % interval from +4.0 to +6.0.")
-    worse = replace(row, comparison=replace(row.comparison, difference=Interval(-0.05, -0.06, -0.04)))
+    assert conclude(better).endswith("+5.0 points with a 95 % interval from +4.0 to +6.0, p < 0.001.")
+    worse = replace(row, comparison=replace(clear, difference=Interval(-0.05, -0.06, -0.04)))
     assert conclude(worse).startswith("after is worse than before: ")
 
 

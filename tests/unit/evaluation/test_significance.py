@@ -5,6 +5,7 @@ import pytest
 
 from cl_haystack.errors import ConfigurationError, DataError, MissingExtraError
 from cl_haystack.evaluation import Interval, compare, paired_bootstrap
+from cl_haystack.evaluation.significance import randomization_p_value, swap_p_value
 
 RNG = np.random.default_rng(7)
 NORMAL = RNG.normal(0.5, 0.2, size=400)
@@ -87,3 +88,40 @@ def test_without_scipy_the_extra_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "scipy", None)
     with pytest.raises(MissingExtraError, match=r"cl-haystack\[report\]"):
         paired_bootstrap([0.5, 0.6])
+
+
+def test_the_randomization_test_is_exact_where_all_swaps_can_be_tried():
+    values = [0.9, 0.8, 0.7, 0.9, 0.6, 0.8]
+    baseline = [0.5, 0.4, 0.6, 0.5, 0.5, 0.9]
+    differences = np.array(values) - np.array(baseline)
+    signs = np.array(np.meshgrid(*[[1, -1]] * 6)).reshape(6, -1).T  # (64, 6)
+    expected = np.mean(np.abs((signs * differences).mean(axis=1)) >= abs(differences.mean()) - 1e-12)
+    assert randomization_p_value(values, baseline) == pytest.approx(expected)
+
+
+def test_p_values_of_equal_systems_are_spread_evenly():
+    rng = np.random.default_rng(1)
+    found = [
+        randomization_p_value(rng.random(40).tolist(), rng.random(40).tolist(), num_resamples=200, seed=seed)
+        for seed in range(200)
+    ]
+    assert 2 <= sum(p < 0.05 for p in found) <= 22  # 5 % of 200, give or take four standard deviations
+    assert 0.4 < np.mean(found) < 0.6
+    assert randomization_p_value([0.5, 0.6], [0.5, 0.6]) == 1
+
+
+def test_a_clear_difference_has_a_small_p_value_but_never_0():
+    assert 0 < randomization_p_value(list(NORMAL + 0.1), list(NORMAL)) < 0.001
+
+    def difference(one, other, _truth):
+        return one.mean() - other.mean()
+
+    assert 0 < swap_p_value(difference, NORMAL + 0.1, NORMAL, NORMAL) < 0.01
+    assert swap_p_value(difference, NORMAL, NORMAL, NORMAL) == 1
+
+
+def test_better_is_said_only_where_interval_and_test_agree():
+    found = compare(by_query([0.2, 0.3, 0.4]), by_query([0.1, 0.1, 0.1]))
+    assert found.difference.low > 0  # three queries: the interval knows no better ...
+    assert found.p_value == pytest.approx(0.25)  # ... two of eight swaps are as large
+    assert found.verdict == "not distinguishable"
