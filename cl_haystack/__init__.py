@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from cl_haystack.opensearch.server import LocalOpenSearch
     from haystack_integrations.components.embedders.cl_haystack import CLDocumentEmbedder, CLTextEmbedder
     from haystack_integrations.components.retrievers.cl_haystack import (
+        CLOpenSearchDuplicateRetriever,
         CLOpenSearchHybridRetriever,
         CLOpenSearchRetriever,
     )
@@ -26,6 +27,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "CLDocumentEmbedder": "haystack_integrations.components.embedders.cl_haystack",
     "CLHaystackError": "cl_haystack.errors",
+    "CLOpenSearchDuplicateRetriever": "haystack_integrations.components.retrievers.cl_haystack",
     "CLOpenSearchHybridRetriever": "haystack_integrations.components.retrievers.cl_haystack",
     "CLOpenSearchRetriever": "haystack_integrations.components.retrievers.cl_haystack",
     "CLOpenSearchWriter": "haystack_integrations.components.writers.cl_haystack",
@@ -41,6 +43,7 @@ _HOMES = {
 __all__ = [
     "CLDocumentEmbedder",
     "CLHaystackError",
+    "CLOpenSearchDuplicateRetriever",
     "CLOpenSearchHybridRetriever",
     "CLOpenSearchRetriever",
     "CLOpenSearchWriter",

@@ -151,8 +151,7 @@ class BoundIndex:
         except CLHaystackError:
             self._checked = frozenset()
             raise
-        self._nested_fields = frozenset().union(*(nested_fields(mapping) for mapping in mappings.values()))
-        self._keeps_hashes = all(keeps_hashes(mapping) for mapping in mappings.values())
+        self._remember(mappings)
         self._checked = frozenset(bindings)
         return next(iter(bindings.values()), None)
 
@@ -320,6 +319,11 @@ class BoundIndex:
         if not all(isinstance(entry, dict) and "mappings" in entry for entry in answer.values()):
             raise ServerUnavailableError(self.connection.url, "what answers there is not OpenSearch")
         return {concrete: entry["mappings"] for concrete, entry in answer.items()}
+
+    def _remember(self, mappings: dict[str, dict[str, Any]]) -> None:
+        """Keep what later calls need of the mappings that were just checked."""
+        self._nested_fields = frozenset().union(*(nested_fields(mapping) for mapping in mappings.values()))
+        self._keeps_hashes = all(keeps_hashes(mapping) for mapping in mappings.values())
 
     def _check_one(self, concrete: str, mapping: dict[str, Any]) -> IndexBinding | None:
         shown = self.name if concrete == self.name else f"{self.name} ({concrete})"

@@ -72,6 +72,13 @@ def vector_field(mapping: dict[str, Any]) -> dict[str, Any] | None:
     return field if field.get("type") == "knn_vector" else None
 
 
+def space_type_of(mapping: dict[str, Any]) -> SpaceType:
+    """Return how an existing index compares vectors; ``l2``, OpenSearch's default, where it does not say."""
+    field = vector_field(mapping) or {}
+    space_type: SpaceType = field.get("space_type") or field.get("method", {}).get("space_type") or "l2"
+    return space_type
+
+
 def vector_dimension(mapping: dict[str, Any]) -> int | None:
     """Return the dimension of the vector field of an existing index, None where there is no such field."""
     return (vector_field(mapping) or {}).get("dimension")

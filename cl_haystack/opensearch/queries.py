@@ -8,7 +8,7 @@ hybrid query exists only from OpenSearch 3.0 on.
 import re
 from collections.abc import Sequence
 from itertools import islice
-from typing import Any, Literal, get_args
+from typing import Any
 
 import numpy as np
 from haystack.errors import FilterError
@@ -16,21 +16,22 @@ from haystack_integrations.document_stores.opensearch.filters import COMPARISON_
 from numpy.typing import NDArray
 
 from cl_haystack.errors import ConfigurationError
+from cl_haystack.opensearch import fusion
+from cl_haystack.opensearch.fusion import HybridSettings
 from cl_haystack.opensearch.mapping import CONTENT_FIELD, EMBEDDING_FIELD
-from cl_haystack.opensearch.settings import DEFAULT_EF_SEARCH
+from cl_haystack.opensearch.settings import DEFAULT_EF_SEARCH, SpaceType
 
 Vector = Sequence[float] | NDArray[np.float32]
-Fusion = Literal["min_max", "rrf"]
 
 MAX_TOP_K = 10_000  # OpenSearch's index.max_result_window, and its limit for k
-# Candidates of each leg before fusion: normalization looks at scores, so it needs more than the first few.
-HYBRID_DEPTH = 100
+MAX_OVERSAMPLE_FACTOR = 100.0  # OpenSearch's
+# A longer text would be refused; this much of it is looked at (index.highlight.max_analyzed_offset).
+_MAX_HIGHLIGHTED_CHARS = 999_999
 # A search may have 1,024 clauses (indices.query.bool.max_clause_count), one for each word of a text.
 MAX_BM25_WORDS = 1_000
 # Each of them is a word to the standard analyzer.
 _IDEOGRAPHS = r"\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff"
 _WORD = re.compile(rf"[{_IDEOGRAPHS}]|[^\W{_IDEOGRAPHS}]+")
-_RANK_CONSTANT = 60  # of reciprocal rank fusion; Cormack et al. 2009, and OpenSearch's default
 
 
 def knn_body(
@@ -38,8 +39,8 @@ def knn_body(
     *,
     top_k: int,
     filters: dict[str, Any] | None = None,
-    min_score: float | None = None,
     ef_search: int | None = DEFAULT_EF_SEARCH,
+    oversample_factor: float | None = None,
     with_embedding: bool = False,
     nested_fields: frozenset[str] = frozenset(),
 ) -> dict[str, Any]:
@@ -48,18 +49,83 @@ def knn_body(
     :param query_embedding: the query's vector.
     :param top_k: how many documents.
     :param filters: Haystack filters.
-    :param min_score: least score of a result; of the ``top_k`` nearest, those below it are left out.
     :param ef_search: candidates that HNSW looks at, at least ``top_k``; None leaves it to the server (and is
         needed for methods other than HNSW).
+    :param oversample_factor: of a quantized index, take so many times ``top_k`` candidates and rank them anew
+        by their full vectors; None leaves it to the server.
     :param with_embedding: return the documents' vectors too.
     :param nested_fields: fields mapped as nested.
     :returns: body of a search request.
     """
     check_top_k(top_k)
     body = _page(top_k, with_embedding=with_embedding)
-    body["query"] = _knn_clause(query_embedding, top_k, _filter_clause(filters, nested_fields), ef_search)
+    clause = filter_clause(filters, nested_fields)
+    body["query"] = _knn_clause(query_embedding, top_k, clause, ef_search, oversample_factor)
+    return body
+
+
+def radial_body(
+    query_embedding: Vector,
+    *,
+    min_score: float,
+    top_k: int,
+    filters: dict[str, Any] | None = None,
+    with_embedding: bool = False,
+    nested_fields: frozenset[str] = frozenset(),
+) -> dict[str, Any]:
+    """Return the request for the documents that reach a score, however many they are.
+
+    :param query_embedding: the query's vector.
+    :param min_score: least score; the vector search itself looks for what reaches it.
+    :param top_k: most documents to return, the best of them.
+    :param filters: Haystack filters.
+    :param with_embedding: return the documents' vectors too.
+    :param nested_fields: fields mapped as nested.
+    :returns: body of a search request.
+    """
+    check_top_k(top_k)
+    body = _page(top_k, with_embedding=with_embedding)
+    clause: dict[str, Any] = {"vector": query_embedding, "min_score": min_score}
+    if (wanted := filter_clause(filters, nested_fields)) is not None:
+        clause["filter"] = wanted
+    body["query"] = {"knn": {EMBEDDING_FIELD: clause}}
+    return body
+
+
+def exact_body(
+    query_embedding: Vector,
+    *,
+    top_k: int,
+    space_type: SpaceType,
+    filters: dict[str, Any] | None = None,
+    min_score: float | None = None,
+    with_embedding: bool = False,
+    nested_fields: frozenset[str] = frozenset(),
+) -> dict[str, Any]:
+    """Return the request that compares the vector with that of every document the filters leave.
+
+    :param query_embedding: the query's vector.
+    :param top_k: how many documents.
+    :param space_type: of the index, so that scores are those of the other searches.
+    :param filters: Haystack filters.
+    :param min_score: least score.
+    :param with_embedding: return the documents' vectors too.
+    :param nested_fields: fields mapped as nested.
+    :returns: body of a search request.
+    """
+    check_top_k(top_k)
+    body = _page(top_k, with_embedding=with_embedding)
+    clauses: list[dict[str, Any]] = [{"exists": {"field": EMBEDDING_FIELD}}]
+    if (wanted := filter_clause(filters, nested_fields)) is not None:
+        clauses.append(wanted)
+    parameters = {"field": EMBEDDING_FIELD, "query_value": query_embedding, "space_type": space_type}
+    scored: dict[str, Any] = {
+        "query": {"bool": {"filter": clauses}},
+        "script": {"lang": "knn", "source": "knn_score", "params": parameters},
+    }
     if min_score is not None:
-        body["min_score"] = min_score
+        scored["min_score"] = min_score
+    body["query"] = {"script_score": scored}
     return body
 
 
@@ -68,6 +134,7 @@ def bm25_body(
     *,
     top_k: int,
     filters: dict[str, Any] | None = None,
+    highlight: bool = False,
     with_embedding: bool = False,
     nested_fields: frozenset[str] = frozenset(),
 ) -> dict[str, Any]:
@@ -76,13 +143,14 @@ def bm25_body(
     :param query: the query's text; of a long one, the first 1,000 words count.
     :param top_k: how many documents.
     :param filters: Haystack filters.
+    :param highlight: return the passages with those words too.
     :param with_embedding: return the documents' vectors too.
     :param nested_fields: fields mapped as nested.
     :returns: body of a search request.
     """
     check_top_k(top_k)
-    body = _page(top_k, with_embedding=with_embedding)
-    body["query"] = _bm25_clause(query, _filter_clause(filters, nested_fields))
+    body = _page(top_k, with_embedding=with_embedding, highlight=highlight)
+    body["query"] = _bm25_clause(query, filter_clause(filters, nested_fields))
     return body
 
 
@@ -92,9 +160,9 @@ def hybrid_body(
     *,
     top_k: int,
     filters: dict[str, Any] | None = None,
-    weights: tuple[float, float] = (0.5, 0.5),
-    fusion: Fusion = "min_max",
+    settings: HybridSettings = fusion.DEFAULT,
     ef_search: int | None = DEFAULT_EF_SEARCH,
+    highlight: bool = False,
     with_embedding: bool = False,
     nested_fields: frozenset[str] = frozenset(),
 ) -> dict[str, Any]:
@@ -104,24 +172,39 @@ def hybrid_body(
     :param query_embedding: the query's vector.
     :param top_k: how many documents after fusion.
     :param filters: Haystack filters, pushed into both legs.
-    :param weights: of (BM25, vector), each 0..1, with sum 1.
-    :param fusion: ``min_max`` scales each leg's scores to 0..1 and takes the weighted mean; ``rrf`` is
-        reciprocal rank fusion.
+    :param settings: weights, fusion, and candidates of each leg, of which there are at least ``top_k``.
     :param ef_search: candidates that HNSW looks at; None leaves it to the server.
+    :param highlight: return the passages with the query's words too.
     :param with_embedding: return the documents' vectors too.
     :param nested_fields: fields mapped as nested.
     :returns: body of a search request, with its search pipeline inside.
     """
     check_top_k(top_k)
-    check_weights(weights)
-    check_fusion(fusion)
-    depth = max(top_k, HYBRID_DEPTH)
-    clause = _filter_clause(filters, nested_fields)
+    depth = max(top_k, settings.pagination_depth)
+    clause = filter_clause(filters, nested_fields)
     legs = [_bm25_clause(query, clause), _knn_clause(query_embedding, depth, clause, ef_search)]
-    body = _page(top_k, with_embedding=with_embedding)
+    body = _page(top_k, with_embedding=with_embedding, highlight=highlight)
     body["query"] = {"hybrid": {"queries": legs, "pagination_depth": depth}}
-    body["search_pipeline"] = {"phase_results_processors": [_fusion_processor(fusion, weights)]}
+    body["search_pipeline"] = {"phase_results_processors": [settings.processor()]}
     return body
+
+
+def filter_clause(filters: dict[str, Any] | None, nested: frozenset[str]) -> dict[str, Any] | None:
+    """Return Haystack filters as an OpenSearch query.
+
+    :param filters: Haystack filters, or None.
+    :param nested: fields mapped as nested.
+    :returns: the query; None without filters.
+    :raises FilterError: the filters are malformed.
+    """
+    if not filters:
+        return None
+    try:
+        return normalize_filters(filters, nested_fields=set(nested) or None)
+    except KeyError as error:  # how opensearch-haystack 9.0 answers an operator that it does not know
+        raise FilterError(
+            f"unknown filter operator {error}; the operators are {', '.join(sorted(COMPARISON_OPERATORS))}"
+        ) from error
 
 
 def first_words(text: str, limit: int = MAX_BM25_WORDS) -> str:
@@ -138,68 +221,46 @@ def check_top_k(top_k: int) -> None:
         raise ConfigurationError(f"top_k is {top_k!r}, expected a whole number from 1 to {MAX_TOP_K:,}")
 
 
-def check_weights(weights: Sequence[float]) -> None:
-    """Refuse weights that are not two shares of one."""
-    if len(weights) != 2 or not all(0 <= weight <= 1 for weight in weights) or abs(sum(weights) - 1) > 1e-6:
+def check_oversample_factor(oversample_factor: float | None) -> None:
+    """Refuse a factor that no server takes."""
+    if oversample_factor is not None and not 1 <= oversample_factor <= MAX_OVERSAMPLE_FACTOR:
         raise ConfigurationError(
-            f"weights are {list(weights)}, expected two numbers from 0 to 1 with sum 1: (BM25, vector)"
+            f"oversample_factor is {oversample_factor}, expected a number from 1 to {MAX_OVERSAMPLE_FACTOR:g}"
         )
 
 
-def check_fusion(fusion: str) -> None:
-    """Refuse an unknown way to fuse two result lists."""
-    if fusion not in get_args(Fusion):
-        raise ConfigurationError(f"fusion is {fusion!r}, expected one of {', '.join(get_args(Fusion))}")
-
-
-def _page(top_k: int, *, with_embedding: bool) -> dict[str, Any]:
-    return {"size": top_k, "_source": True if with_embedding else {"excludes": [EMBEDDING_FIELD]}}
+def _page(top_k: int, *, with_embedding: bool, highlight: bool = False) -> dict[str, Any]:
+    page = {"size": top_k, "_source": True if with_embedding else {"excludes": [EMBEDDING_FIELD]}}
+    if highlight:
+        page["highlight"] = {
+            "fields": {CONTENT_FIELD: {}},
+            "max_analyzer_offset": _MAX_HIGHLIGHTED_CHARS,
+        }
+    return page
 
 
 def _knn_clause(
-    vector: Vector, k: int, filter_clause: dict[str, Any] | None, ef_search: int | None
+    vector: Vector,
+    k: int,
+    wanted: dict[str, Any] | None,
+    ef_search: int | None,
+    oversample_factor: float | None = None,
 ) -> dict[str, Any]:
     clause: dict[str, Any] = {"vector": vector, "k": k}
+    if oversample_factor is not None:
+        check_oversample_factor(oversample_factor)
+        clause["rescore"] = {"oversample_factor": oversample_factor}
     if ef_search is not None:
         clause["method_parameters"] = {"ef_search": max(k, ef_search)}
-    if filter_clause is not None:
-        clause["filter"] = filter_clause
+    if wanted is not None:
+        clause["filter"] = wanted
     return {"knn": {EMBEDDING_FIELD: clause}}
 
 
-def _bm25_clause(query: str, filter_clause: dict[str, Any] | None) -> dict[str, Any]:
+def _bm25_clause(query: str, wanted: dict[str, Any] | None) -> dict[str, Any]:
     # A lone surrogate is valid in a Python string and in no JSON document.
     text = first_words(query.encode("utf-8", "replace").decode())
     match = {"match": {CONTENT_FIELD: {"query": text}}}
-    if filter_clause is None:
+    if wanted is None:
         return match
-    return {"bool": {"must": [match], "filter": [filter_clause]}}
-
-
-def _filter_clause(filters: dict[str, Any] | None, nested: frozenset[str]) -> dict[str, Any] | None:
-    if not filters:
-        return None
-    try:
-        return normalize_filters(filters, nested_fields=set(nested) or None)
-    except KeyError as error:  # how opensearch-haystack 9.0 answers an operator that it does not know
-        raise FilterError(
-            f"unknown filter operator {error}; the operators are {', '.join(sorted(COMPARISON_OPERATORS))}"
-        ) from error
-
-
-def _fusion_processor(fusion: Fusion, weights: tuple[float, float]) -> dict[str, Any]:
-    parameters = {"parameters": {"weights": list(weights)}}
-    if fusion == "min_max":
-        return {
-            "normalization-processor": {
-                "normalization": {"technique": "min_max"},
-                "combination": {"technique": "arithmetic_mean", **parameters},
-            }
-        }
-    # Weights are left out where they are equal: RRF takes them only from OpenSearch 3.2 on.
-    weighting = {} if weights[0] == weights[1] else parameters
-    return {
-        "score-ranker-processor": {
-            "combination": {"technique": "rrf", "rank_constant": _RANK_CONSTANT, **weighting}
-        }
-    }
+    return {"bool": {"must": [match], "filter": [wanted]}}

@@ -104,15 +104,6 @@ def test_results_are_whole_documents_without_vectors_unless_asked_for(filled: An
     assert len(found.embedding) == 16
 
 
-def test_min_score_leaves_out_what_is_below(filled: Any) -> None:
-    index, _, vectors, _ = filled
-    scores = [document.score for document in index.search(vectors[3], top_k=50)]
-    threshold = scores[20] - 1e-6
-    kept = [document.score for document in index.search(vectors[3], top_k=50, min_score=threshold)]
-    assert kept == [score for score in scores if score >= threshold]
-    assert 20 < len(kept) < 50
-
-
 def test_bm25_finds_words_within_the_filter(filled: Any) -> None:
     index, *_ = filled
     assert index.bm25("number 77", top_k=1)[0].id == "77"

@@ -11,6 +11,7 @@ from haystack_integrations.document_stores.opensearch import OpenSearchDocumentS
 
 from cl_haystack import (
     CLDocumentEmbedder,
+    CLOpenSearchDuplicateRetriever,
     CLOpenSearchHybridRetriever,
     CLOpenSearchRetriever,
     CLOpenSearchWriter,
@@ -40,6 +41,7 @@ def every_component() -> list[Any]:
             truncate_dim=8,
             prefix="p",
             suffix="s",
+            batch_size=16,
             progress_bar=False,
             meta_fields_to_embed=["title"],
             embedding_separator=" | ",
@@ -56,7 +58,18 @@ def every_component() -> list[Any]:
             filters=filters,
             top_k=3,
             filter_policy="merge",
-            min_score=0.5,
+            oversample_factor=2.0,
+            diversity=0.3,
+            candidates=20,
+            return_embedding=True,
+            device=CPU,
+        ),
+        CLOpenSearchDuplicateRetriever(
+            index(),
+            threshold="duplicate",
+            filters=filters,
+            top_k=3,
+            filter_policy="merge",
             return_embedding=True,
             device=CPU,
         ),
@@ -67,6 +80,10 @@ def every_component() -> list[Any]:
             filter_policy=FilterPolicy.MERGE,
             weights=[0.25, 0.75],
             fusion="rrf",
+            pagination_depth=50,
+            diversity=0.5,
+            candidates=9,
+            highlight=True,
             return_embedding=True,
             device=CPU,
         ),
@@ -86,7 +103,8 @@ def test_written_and_read_again_a_component_is_the_same(component: Any) -> None:
     again = type(component).from_dict(written)
     assert again.to_dict() == written
     assert component.to_dict() == written  # reading changed nothing
-    assert not [value for value in written["init_parameters"].values() if value is None]  # all were set
+    unset = {name for name, value in written["init_parameters"].items() if value is None}
+    assert unset <= {"min_score"}  # all were set, but for what excludes what was set
 
 
 def test_a_pipeline_with_every_component_survives_yaml() -> None:
@@ -129,11 +147,23 @@ def test_wrong_input_names_the_sibling(word_encoder: WordEncoder) -> None:
         CLOpenSearchRetriever(index()).run(query=[0.1, 0.2])  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="give text as query"):
         CLOpenSearchRetriever(index()).run(query_embedding="text")  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match=r"one of query, .*CLDocumentEmbedder"):
+        CLOpenSearchDuplicateRetriever(index()).run(query="text", document_id="x")
+    with pytest.raises(TypeError, match=r"document_id as a string.*CLOpenSearchWriter"):
+        CLOpenSearchDuplicateRetriever(index()).run(document_id=3)  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="CLOpenSearchRetriever"):
         CLOpenSearchHybridRetriever(index()).run(query=None)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("kind", [CLOpenSearchRetriever, CLOpenSearchHybridRetriever, CLOpenSearchWriter])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        CLOpenSearchRetriever,
+        CLOpenSearchHybridRetriever,
+        CLOpenSearchDuplicateRetriever,
+        CLOpenSearchWriter,
+    ],
+)
 def test_a_document_store_in_place_of_an_index_is_explained(kind: Any) -> None:
     store = OpenSearchDocumentStore(hosts="http://127.0.0.1:1")
     with pytest.raises(TypeError, match=r"OpenSearchIndex\(url, name, bundle\).*opensearch-haystack"):
@@ -143,8 +173,24 @@ def test_a_document_store_in_place_of_an_index_is_explained(kind: Any) -> None:
 def test_wrong_options_are_refused_in_the_constructor() -> None:
     with pytest.raises(ConfigurationError, match="top_k"):
         CLOpenSearchRetriever(index(), top_k=0)
-    with pytest.raises(ConfigurationError, match="weights"):
-        CLOpenSearchHybridRetriever(index(), weights=(0.5, 0.7))
+    for weights in ((0.5,), (0.5, 0.7), (-0.5, 1.5), (0.2, 0.3, 0.5)):
+        with pytest.raises(ConfigurationError, match="weights"):
+            CLOpenSearchHybridRetriever(index(), weights=weights)
+    for depth in (0, 10_001, 2.5, True):
+        with pytest.raises(ConfigurationError, match="pagination_depth"):
+            CLOpenSearchHybridRetriever(index(), pagination_depth=depth)  # type: ignore[arg-type]
+    with pytest.raises(ConfigurationError, match="min_score searches by a threshold"):
+        CLOpenSearchRetriever(index(), min_score=0.5, diversity=0.5)
+    with pytest.raises(ConfigurationError, match="diversity is 2"):
+        CLOpenSearchRetriever(index(), diversity=2)
+    with pytest.raises(ConfigurationError, match="candidates is 3, expected at least top_k"):
+        CLOpenSearchHybridRetriever(index(), diversity=0.5, candidates=3)
+    with pytest.raises(ConfigurationError, match="give diversity too"):
+        CLOpenSearchRetriever(index(), candidates=30)
+    with pytest.raises(ConfigurationError, match="oversample_factor"):
+        CLOpenSearchRetriever(index(), oversample_factor=0.1)
+    with pytest.raises(ConfigurationError, match="batch_size"):
+        CLDocumentEmbedder("b", batch_size=0)
     with pytest.raises(ConfigurationError, match="fusion"):
         CLOpenSearchHybridRetriever(index(), fusion="max")  # type: ignore[arg-type]
     with pytest.raises(ConfigurationError, match="mps"):
@@ -180,6 +226,23 @@ def test_documents_are_replaced_and_never_changed(
     assert "Calculating embeddings" in capsys.readouterr().err
     CLDocumentEmbedder("b", progress_bar=False).run(documents)
     assert capsys.readouterr().err == ""
+
+
+def test_batches_change_nothing_but_how_many_texts_the_encoder_gets(
+    word_encoder: WordEncoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    documents = [Document(content=f"text {number}") for number in range(7)]
+    whole = CLDocumentEmbedder("b", progress_bar=False).run(documents)
+    calls: list[int] = []
+    encode = WordEncoder.encode_documents
+
+    def counting(self: WordEncoder, texts: Any, **options: Any) -> Any:
+        calls.append(len(texts))
+        return encode(self, texts, **options)
+
+    monkeypatch.setattr(WordEncoder, "encode_documents", counting)
+    assert CLDocumentEmbedder("b", progress_bar=False, batch_size=3).run(documents) == whole
+    assert calls == [3, 3, 1]
 
 
 def test_no_documents_are_no_error(word_encoder: WordEncoder) -> None:

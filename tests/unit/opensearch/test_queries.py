@@ -8,7 +8,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cl_haystack.errors import ConfigurationError
-from cl_haystack.opensearch.queries import MAX_BM25_WORDS, bm25_body, first_words, hybrid_body, knn_body
+from cl_haystack.opensearch.fusion import HybridSettings
+from cl_haystack.opensearch.queries import (
+    MAX_BM25_WORDS,
+    bm25_body,
+    exact_body,
+    first_words,
+    hybrid_body,
+    knn_body,
+    radial_body,
+)
 
 VECTOR = [0.6, 0.8]
 FILTERS = {"field": "meta.year", "operator": ">=", "value": 2000}
@@ -36,11 +45,37 @@ def test_ef_search_is_never_below_k_and_can_be_left_out() -> None:
     assert "method_parameters" not in knn_body(VECTOR, top_k=3, ef_search=None)["query"]["knn"]["embedding"]
 
 
-def test_min_score_and_embedding_only_where_asked_for() -> None:
-    assert "min_score" not in knn_body(VECTOR, top_k=1)
-    body = knn_body(VECTOR, top_k=1, min_score=0.7, with_embedding=True)
-    assert body["min_score"] == 0.7
-    assert body["_source"] is True
+def test_a_threshold_is_part_of_the_vector_search() -> None:
+    body = radial_body(VECTOR, min_score=0.7, top_k=9, filters=FILTERS)
+    assert body["query"] == {"knn": {"embedding": {"vector": VECTOR, "min_score": 0.7, "filter": CLAUSE}}}
+    assert "min_score" not in body
+    assert body["size"] == 9
+
+
+def test_an_exact_search_looks_at_what_the_filter_leaves() -> None:
+    scored = exact_body(VECTOR, top_k=2, space_type="l2", filters=FILTERS)["query"]["script_score"]
+    assert scored["query"] == {"bool": {"filter": [{"exists": {"field": "embedding"}}, CLAUSE]}}
+    assert scored["script"]["params"] == {
+        "field": "embedding",
+        "query_value": VECTOR,
+        "space_type": "l2",
+    }
+    assert "min_score" not in scored
+
+
+def test_vectors_highlights_and_rescoring_only_where_asked_for() -> None:
+    assert knn_body(VECTOR, top_k=1, with_embedding=True)["_source"] is True
+    assert "rescore" not in knn_body(VECTOR, top_k=1)["query"]["knn"]["embedding"]
+    rescored = knn_body(VECTOR, top_k=1, oversample_factor=3.0)["query"]["knn"]["embedding"]
+    assert rescored["rescore"] == {"oversample_factor": 3.0}
+    assert "highlight" not in bm25_body("words", top_k=1)
+    assert "content" in bm25_body("words", top_k=1, highlight=True)["highlight"]["fields"]
+
+
+@pytest.mark.parametrize("factor", [0.5, 101, -1])
+def test_an_impossible_oversample_factor_is_refused(factor: float) -> None:
+    with pytest.raises(ConfigurationError, match="oversample_factor"):
+        knn_body(VECTOR, top_k=1, oversample_factor=factor)
 
 
 def test_bm25_matches_the_content_and_filters_without_scoring() -> None:
@@ -50,7 +85,9 @@ def test_bm25_matches_the_content_and_filters_without_scoring() -> None:
 
 
 def test_hybrid_is_one_query_with_the_filter_in_both_legs() -> None:
-    body = hybrid_body("words", VECTOR, top_k=10, filters=FILTERS, weights=(0.3, 0.7))
+    body = hybrid_body(
+        "words", VECTOR, top_k=10, filters=FILTERS, settings=HybridSettings(weights=(0.3, 0.7))
+    )
     words, vectors = body["query"]["hybrid"]["queries"]
     assert words["bool"]["filter"] == [CLAUSE]
     assert vectors["knn"]["embedding"]["filter"] == CLAUSE
@@ -61,16 +98,17 @@ def test_hybrid_is_one_query_with_the_filter_in_both_legs() -> None:
     assert processor["combination"]["parameters"] == {"weights": [0.3, 0.7]}
 
 
-@given(st.integers(1, 10_000))
-def test_hybrid_collects_at_least_top_k_candidates_from_each_leg(top_k: int) -> None:
-    hybrid = hybrid_body("words", VECTOR, top_k=top_k)["query"]["hybrid"]
-    assert hybrid["pagination_depth"] == hybrid["queries"][1]["knn"]["embedding"]["k"] >= top_k
+@given(st.integers(1, 10_000), st.integers(1, 10_000))
+def test_hybrid_collects_the_depth_and_at_least_top_k_from_each_leg(top_k: int, depth: int) -> None:
+    settings = HybridSettings(pagination_depth=depth)
+    hybrid = hybrid_body("words", VECTOR, top_k=top_k, settings=settings)["query"]["hybrid"]
+    assert hybrid["pagination_depth"] == hybrid["queries"][1]["knn"]["embedding"]["k"] == max(top_k, depth)
 
 
 def test_rrf_sends_weights_only_where_they_differ() -> None:
     def combination(weights: tuple[float, float]) -> Any:
-        body = hybrid_body("words", VECTOR, top_k=1, fusion="rrf", weights=weights)
-        return body["search_pipeline"]["phase_results_processors"][0]["score-ranker-processor"]["combination"]
+        processor = HybridSettings(fusion="rrf", weights=weights).processor()
+        return processor["score-ranker-processor"]["combination"]
 
     assert combination((0.5, 0.5)) == {"technique": "rrf", "rank_constant": 60}
     assert combination((0.2, 0.8))["parameters"] == {"weights": [0.2, 0.8]}
@@ -82,15 +120,7 @@ def test_impossible_top_k_is_refused(top_k: Any) -> None:
         knn_body(VECTOR, top_k=top_k)
 
 
-@pytest.mark.parametrize("weights", [(0.5,), (0.5, 0.6), (-0.5, 1.5), (0.2, 0.3, 0.5)])
-def test_weights_must_be_two_shares_of_one(weights: Any) -> None:
-    with pytest.raises(ConfigurationError, match="weights"):
-        hybrid_body("words", VECTOR, top_k=1, weights=weights)
-
-
-def test_unknown_fusion_and_operator_are_named() -> None:
-    with pytest.raises(ConfigurationError, match=r"'max'.*min_max, rrf"):
-        hybrid_body("words", VECTOR, top_k=1, fusion="max")  # type: ignore[arg-type]
+def test_an_unknown_operator_is_named() -> None:
     with pytest.raises(FilterError, match=r"'='.*=="):
         knn_body(VECTOR, top_k=1, filters={"field": "meta.a", "operator": "=", "value": 1})
 

@@ -9,6 +9,7 @@ from haystack import Document, component, default_from_dict, default_to_dict
 from haystack.utils import ComponentDevice
 from tqdm import tqdm
 
+from cl_haystack.errors import ConfigurationError
 from cl_haystack.opensearch.documents import embedding_text
 from cl_haystack.progress import Progress
 from haystack_integrations.components.embedders.cl_haystack.component_encoder import ComponentEncoder
@@ -18,7 +19,7 @@ from haystack_integrations.components.embedders.cl_haystack.component_encoder im
 class CLDocumentEmbedder:
     """Embeds Documents with a cl-haystack model bundle.
 
-    The texts of a run are grouped by length, whatever their number; there is no batch size to choose.
+    The texts of a run are grouped by length, whatever their number; a ``batch_size`` is not needed.
     A Document without text keeps ``embedding=None``: there is nothing to embed.
     To embed a string, use CLTextEmbedder with the same bundle.
     """
@@ -31,6 +32,7 @@ class CLDocumentEmbedder:
         truncate_dim: int | None = None,
         prefix: str = "",
         suffix: str = "",
+        batch_size: int | None = None,
         progress_bar: bool = True,
         meta_fields_to_embed: list[str] | None = None,
         embedding_separator: str = "\n",
@@ -42,15 +44,20 @@ class CLDocumentEmbedder:
         :param truncate_dim: keep only the first dimensions of a vector, as the index's settings do.
         :param prefix: put before each text, after the document prefix that the bundle states itself.
         :param suffix: put after each text.
+        :param batch_size: most Documents that the encoder gets at a time; None gives it all, the fastest way.
+            The vectors are the same.
         :param progress_bar: show a progress bar.
         :param meta_fields_to_embed: meta fields that are embedded before the content.
         :param embedding_separator: stands between them.
         """
+        if batch_size is not None and batch_size < 1:
+            raise ConfigurationError(f"batch_size is {batch_size}, expected a whole number from 1, or None")
         self.bundle = bundle
         self.device = device
         self.truncate_dim = truncate_dim
         self.prefix = prefix
         self.suffix = suffix
+        self.batch_size = batch_size
         self.progress_bar = progress_bar
         self.meta_fields_to_embed = meta_fields_to_embed or []
         self.embedding_separator = embedding_separator
@@ -76,6 +83,7 @@ class CLDocumentEmbedder:
             truncate_dim=self.truncate_dim,
             prefix=self.prefix,
             suffix=self.suffix,
+            batch_size=self.batch_size,
             progress_bar=self.progress_bar,
             meta_fields_to_embed=self.meta_fields_to_embed,
             embedding_separator=self.embedding_separator,
@@ -104,24 +112,11 @@ class CLDocumentEmbedder:
                 "To embed a string, use CLTextEmbedder."
             )
         self.warm_up()
-        texts = [
-            embedding_text(document, self.meta_fields_to_embed, self.embedding_separator)
-            for document in documents
-        ]
-        embedded = [position for position, text in enumerate(texts) if text.strip()]
-        with tqdm(total=len(embedded), disable=not self.progress_bar, desc="Calculating embeddings") as bar:
-
-            def show(progress: Progress) -> None:
-                bar.update(progress.done - bar.n)
-
-            vectors = self._encoder.encode_documents(
-                [self.prefix + texts[position] + self.suffix for position in embedded], on_progress=show
-            )
-        by_position = dict(zip(embedded, vectors, strict=True))
+        by_position = self._embed(documents)
         bundle = self._encoder.load().bundle
         return {
             "documents": [
-                replace(document, embedding=by_position[position].tolist())
+                replace(document, embedding=by_position[position])
                 if position in by_position
                 else replace(document)
                 for position, document in enumerate(documents)
@@ -138,3 +133,24 @@ class CLDocumentEmbedder:
         :raises TypeError: ``documents`` is something else.
         """
         return await asyncio.to_thread(self.run, documents)
+
+    def _embed(self, documents: list[Document]) -> dict[int, list[float]]:
+        """Return the vectors by position; of a Document without text there is none."""
+        texts = [
+            embedding_text(document, self.meta_fields_to_embed, self.embedding_separator)
+            for document in documents
+        ]
+        positions = [position for position, text in enumerate(texts) if text.strip()]
+        step = self.batch_size or max(len(positions), 1)
+        embedded: dict[int, list[float]] = {}
+        with tqdm(total=len(positions), disable=not self.progress_bar, desc="Calculating embeddings") as bar:
+
+            def show(progress: Progress) -> None:
+                bar.update(len(embedded) + progress.done - bar.n)
+
+            for start in range(0, len(positions), step):
+                batch = positions[start : start + step]
+                ready = [self.prefix + texts[position] + self.suffix for position in batch]
+                rows = self._encoder.encode_documents(ready, on_progress=show).tolist()
+                embedded |= zip(batch, rows, strict=True)
+        return embedded

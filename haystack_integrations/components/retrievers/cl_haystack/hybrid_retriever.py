@@ -6,21 +6,21 @@ from typing import Any
 
 from haystack import Document, component, default_from_dict, default_to_dict
 from haystack.document_stores.types import FilterPolicy
-from haystack.document_stores.types.filter_policy import apply_filter_policy
 from haystack.utils import ComponentDevice
 
 from cl_haystack.opensearch import OpenSearchIndex
-from cl_haystack.opensearch.queries import Fusion, check_fusion, check_top_k, check_weights
-from haystack_integrations.components.embedders.cl_haystack.component_encoder import ComponentEncoder
-from haystack_integrations.components.retrievers.cl_haystack.retriever import check_query
-from haystack_integrations.components.retrievers.cl_haystack.serialization import require_index, with_index
+from cl_haystack.opensearch.diversity import num_candidates
+from cl_haystack.opensearch.fusion import DEFAULT, Fusion
+from haystack_integrations.components.retrievers.cl_haystack.searcher import IndexSearcher, check_query
+from haystack_integrations.components.retrievers.cl_haystack.serialization import with_index
 
 
 @component
-class CLOpenSearchHybridRetriever:
+class CLOpenSearchHybridRetriever(IndexSearcher):
     """Retrieves Documents by BM25 and by vectors, fused on the server in one request.
 
-    To search by vectors alone, use CLOpenSearchRetriever.
+    With neither ``weights`` nor ``fusion`` it searches as ``cl-haystack tune`` found best for this index,
+    else with equal weights. To search by vectors alone, use CLOpenSearchRetriever.
     """
 
     def __init__(
@@ -30,8 +30,12 @@ class CLOpenSearchHybridRetriever:
         filters: dict[str, Any] | None = None,
         top_k: int = 10,
         filter_policy: str | FilterPolicy = FilterPolicy.REPLACE,
-        weights: Sequence[float] = (0.5, 0.5),
-        fusion: Fusion = "min_max",
+        weights: Sequence[float] | None = None,
+        fusion: Fusion | None = None,
+        pagination_depth: int | None = None,
+        diversity: float | None = None,
+        candidates: int | None = None,
+        highlight: bool = False,
         return_embedding: bool = False,
         device: ComponentDevice | None = None,
     ) -> None:
@@ -43,38 +47,31 @@ class CLOpenSearchHybridRetriever:
         :param filter_policy: whether filters of a run replace these or are merged with them.
         :param weights: of (BM25, vector), each 0..1, with sum 1.
         :param fusion: ``min_max`` for the weighted mean of scaled scores, ``rrf`` for reciprocal ranks.
+        :param pagination_depth: candidates of each of the two on each shard, at least ``top_k`` of them.
+        :param diversity: 0..1; the higher, the later come Documents like one that is already chosen (maximal
+            marginal relevance). None returns the best.
+        :param candidates: how many best Documents diversity chooses from; None takes ``3 * top_k``.
+        :param highlight: put the passages with the query's words into ``meta["highlights"]``.
         :param return_embedding: return the Documents' vectors too.
         :param device: where to embed queries; by default the CPU.
         """
-        self.index = require_index(index, "CLOpenSearchHybridRetriever")
-        check_top_k(top_k)
-        check_weights(weights)
-        check_fusion(fusion)
-        self.filters = filters
-        self.top_k = top_k
-        self.filter_policy = (
-            filter_policy if isinstance(filter_policy, FilterPolicy) else FilterPolicy.from_str(filter_policy)
+        IndexSearcher.__init__(
+            self,
+            index,
+            filters=filters,
+            top_k=top_k,
+            filter_policy=filter_policy,
+            return_embedding=return_embedding,
+            device=device,
         )
-        self.weights = (float(weights[0]), float(weights[1]))
-        self.fusion: Fusion = fusion
-        self.return_embedding = return_embedding
-        self.device = device
-        self._encoder = ComponentEncoder(index.bundle_path, device, index.settings.truncate_dim)
-
-    def warm_up(self) -> None:
-        """Check that the index belongs to the bundle, and load the model that embeds queries."""
-        self.index.check()
-        self._encoder.load()
-
-    def close(self) -> None:
-        """Close the connection and release the model; the next run opens both again."""
-        self.index.close()
-        self._encoder.close()
-
-    async def close_async(self) -> None:
-        """Close the connections of this event loop and release the model."""
-        await self.index.close_async()
-        self._encoder.close()
+        DEFAULT.with_given(weights, fusion, pagination_depth)
+        num_candidates(top_k, diversity, candidates)
+        self.weights = None if weights is None else (float(weights[0]), float(weights[1]))
+        self.fusion = fusion
+        self.pagination_depth = pagination_depth
+        self.diversity = diversity
+        self.candidates = candidates
+        self.highlight = highlight
 
     def to_dict(self) -> dict[str, Any]:
         """Return the component as plain types.
@@ -83,14 +80,13 @@ class CLOpenSearchHybridRetriever:
         """
         return default_to_dict(
             self,
-            index=self.index,
-            filters=self.filters,
-            top_k=self.top_k,
-            filter_policy=self.filter_policy.value,
-            weights=list(self.weights),
+            **self._init_parameters(),
+            weights=None if self.weights is None else list(self.weights),
             fusion=self.fusion,
-            return_embedding=self.return_embedding,
-            device=self.device,
+            pagination_depth=self.pagination_depth,
+            diversity=self.diversity,
+            candidates=self.candidates,
+            highlight=self.highlight,
         )
 
     @classmethod
@@ -153,14 +149,13 @@ class CLOpenSearchHybridRetriever:
             )
         check_query("CLOpenSearchHybridRetriever", query, query_embedding)
 
-    def _embed(self, query: str) -> list[float]:
-        return list(self._encoder.encode_queries([query])[0].tolist())
-
     def _options(self, filters: dict[str, Any] | None, top_k: int | None) -> dict[str, Any]:
         return {
-            "filters": apply_filter_policy(self.filter_policy, self.filters, filters),
-            "top_k": self.top_k if top_k is None else top_k,
+            **IndexSearcher._options(self, filters, top_k),
             "weights": self.weights,
             "fusion": self.fusion,
-            "with_embedding": self.return_embedding,
+            "pagination_depth": self.pagination_depth,
+            "diversity": self.diversity,
+            "candidates": self.candidates,
+            "highlight": self.highlight,
         }

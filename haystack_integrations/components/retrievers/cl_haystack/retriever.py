@@ -5,17 +5,18 @@ from typing import Any
 
 from haystack import Document, component, default_from_dict, default_to_dict
 from haystack.document_stores.types import FilterPolicy
-from haystack.document_stores.types.filter_policy import apply_filter_policy
 from haystack.utils import ComponentDevice
 
+from cl_haystack.errors import ConfigurationError
 from cl_haystack.opensearch import OpenSearchIndex
-from cl_haystack.opensearch.queries import check_top_k
-from haystack_integrations.components.embedders.cl_haystack.component_encoder import ComponentEncoder
-from haystack_integrations.components.retrievers.cl_haystack.serialization import require_index, with_index
+from cl_haystack.opensearch.diversity import num_candidates
+from cl_haystack.opensearch.queries import check_oversample_factor
+from haystack_integrations.components.retrievers.cl_haystack.searcher import IndexSearcher, check_query
+from haystack_integrations.components.retrievers.cl_haystack.serialization import with_index
 
 
 @component
-class CLOpenSearchRetriever:
+class CLOpenSearchRetriever(IndexSearcher):
     """Retrieves the Documents whose vectors are nearest to a query's.
 
     The query comes as text, embedded here with the index's own bundle, or as an embedding, for example from
@@ -29,7 +30,10 @@ class CLOpenSearchRetriever:
         filters: dict[str, Any] | None = None,
         top_k: int = 10,
         filter_policy: str | FilterPolicy = FilterPolicy.REPLACE,
-        min_score: float | None = None,
+        min_score: float | str | None = None,
+        oversample_factor: float | None = None,
+        diversity: float | None = None,
+        candidates: int | None = None,
         return_embedding: bool = False,
         device: ComponentDevice | None = None,
     ) -> None:
@@ -39,36 +43,36 @@ class CLOpenSearchRetriever:
         :param filters: Haystack filters, applied inside the vector search.
         :param top_k: how many Documents.
         :param filter_policy: whether filters of a run replace these or are merged with them.
-        :param min_score: leave out Documents below this score.
+        :param min_score: search by a threshold: only what reaches this score is looked for, and the best
+            ``top_k`` of it returned. A string names a threshold that the bundle was calibrated with.
+        :param oversample_factor: of a quantized index, take so many times ``top_k`` candidates, 1..100, and
+            rank them anew by their full vectors; None leaves it to the server.
+        :param diversity: 0..1; the higher, the later come Documents like one that is already chosen (maximal
+            marginal relevance). None returns the nearest.
+        :param candidates: how many nearest Documents diversity chooses from; None takes ``3 * top_k``.
         :param return_embedding: return the Documents' vectors too.
         :param device: where to embed queries; by default the CPU.
         """
-        self.index = require_index(index, "CLOpenSearchRetriever")
-        check_top_k(top_k)
-        self.filters = filters
-        self.top_k = top_k
-        self.filter_policy = (
-            filter_policy if isinstance(filter_policy, FilterPolicy) else FilterPolicy.from_str(filter_policy)
+        IndexSearcher.__init__(
+            self,
+            index,
+            filters=filters,
+            top_k=top_k,
+            filter_policy=filter_policy,
+            return_embedding=return_embedding,
+            device=device,
         )
+        if min_score is not None and (oversample_factor, diversity, candidates) != (None, None, None):
+            raise ConfigurationError(
+                "min_score searches by a threshold, oversample_factor, diversity and candidates are for a "
+                "search for the nearest; give one or the other"
+            )
+        check_oversample_factor(oversample_factor)
+        num_candidates(top_k, diversity, candidates)
         self.min_score = min_score
-        self.return_embedding = return_embedding
-        self.device = device
-        self._encoder = ComponentEncoder(index.bundle_path, device, index.settings.truncate_dim)
-
-    def warm_up(self) -> None:
-        """Check that the index belongs to the bundle, and load the model that embeds queries."""
-        self.index.check()
-        self._encoder.load()
-
-    def close(self) -> None:
-        """Close the connection and release the model; the next run opens both again."""
-        self.index.close()
-        self._encoder.close()
-
-    async def close_async(self) -> None:
-        """Close the connections of this event loop and release the model."""
-        await self.index.close_async()
-        self._encoder.close()
+        self.oversample_factor = oversample_factor
+        self.diversity = diversity
+        self.candidates = candidates
 
     def to_dict(self) -> dict[str, Any]:
         """Return the component as plain types.
@@ -77,13 +81,11 @@ class CLOpenSearchRetriever:
         """
         return default_to_dict(
             self,
-            index=self.index,
-            filters=self.filters,
-            top_k=self.top_k,
-            filter_policy=self.filter_policy.value,
+            **self._init_parameters(),
             min_score=self.min_score,
-            return_embedding=self.return_embedding,
-            device=self.device,
+            oversample_factor=self.oversample_factor,
+            diversity=self.diversity,
+            candidates=self.candidates,
         )
 
     @classmethod
@@ -113,8 +115,11 @@ class CLOpenSearchRetriever:
         :raises TypeError: there is neither text nor embedding, or one of another type.
         """
         check_query("CLOpenSearchRetriever", query, query_embedding)
-        vector = self._embed(query) if query_embedding is None else query_embedding
-        return {"documents": self.index.search(vector, **self._options(filters, top_k))}
+        vector = self._embed(query or "") if query_embedding is None else query_embedding
+        options = self._options(filters, top_k)
+        if self.min_score is not None:
+            return {"documents": self.index.radial(vector, **options)}
+        return {"documents": self.index.search(vector, **options)}
 
     @component.output_types(documents=list[Document])
     async def run_async(
@@ -134,39 +139,21 @@ class CLOpenSearchRetriever:
         :raises TypeError: there is neither text nor embedding, or one of another type.
         """
         check_query("CLOpenSearchRetriever", query, query_embedding)
-        vector = await asyncio.to_thread(self._embed, query) if query_embedding is None else query_embedding
-        return {"documents": await self.index.search_async(vector, **self._options(filters, top_k))}
-
-    def _embed(self, query: str | None) -> list[float]:
-        assert query is not None
-        return list(self._encoder.encode_queries([query])[0].tolist())
+        vector: Any = query_embedding
+        if vector is None:
+            vector = await asyncio.to_thread(self._embed, query or "")
+        options = self._options(filters, top_k)
+        if self.min_score is not None:
+            return {"documents": await self.index.radial_async(vector, **options)}
+        return {"documents": await self.index.search_async(vector, **options)}
 
     def _options(self, filters: dict[str, Any] | None, top_k: int | None) -> dict[str, Any]:
+        options = IndexSearcher._options(self, filters, top_k)
+        if self.min_score is not None:
+            return {**options, "min_score": self.min_score}
         return {
-            "filters": apply_filter_policy(self.filter_policy, self.filters, filters),
-            "top_k": self.top_k if top_k is None else top_k,
-            "min_score": self.min_score,
-            "with_embedding": self.return_embedding,
+            **options,
+            "oversample_factor": self.oversample_factor,
+            "diversity": self.diversity,
+            "candidates": self.candidates,
         }
-
-
-def check_query(component_name: str, query: Any, query_embedding: Any) -> None:
-    """Refuse anything that is no query.
-
-    :param component_name: the component, for the message.
-    :param query: text or None.
-    :param query_embedding: vector or None.
-    :raises TypeError: both are None, or one has another type.
-    """
-    if query is None and query_embedding is None:
-        raise TypeError(
-            f"{component_name} expects a query as text, or a query_embedding, for example from "
-            "CLTextEmbedder; it got neither"
-        )
-    if query is not None and not isinstance(query, str):
-        raise TypeError(
-            f"{component_name} expects query as a string, not {type(query).__name__}; give a vector as "
-            "query_embedding. To embed Documents, use CLDocumentEmbedder."
-        )
-    if isinstance(query_embedding, str):
-        raise TypeError(f"{component_name} expects query_embedding as a list of floats; give text as query")

@@ -1,0 +1,97 @@
+"""Maximal marginal relevance: documents that match and do not say the same again.
+
+One after the other, the candidate is chosen with the best of
+
+    (1 - diversity) * relevance - diversity * (greatest similarity to a document chosen before)
+
+Carbonell and Goldstein 1998, with ``diversity = 1 - lambda``, which is OpenSearch's word for it. Computed
+here from the vectors of the candidates, because servers before 3.3 do not have it and later ones only with a
+cluster setting.
+"""
+
+from dataclasses import replace
+
+import numpy as np
+from haystack import Document
+from numpy.typing import NDArray
+
+from cl_haystack.errors import ConfigurationError
+
+_CANDIDATES_PER_RESULT = 3  # OpenSearch's default
+MAX_CANDIDATES = 10_000  # OpenSearch's index.max_result_window
+
+
+def num_candidates(top_k: int, diversity: float | None, candidates: int | None) -> int:
+    """Return how many documents a search must fetch.
+
+    :param top_k: how many it is going to return.
+    :param diversity: 0..1, or None for a search as it is.
+    :param candidates: how many to choose from; None takes three times ``top_k``.
+    :returns: ``top_k`` where no diversity is asked for.
+    :raises ConfigurationError: a value cannot be used.
+    """
+    if diversity is None:
+        if candidates is not None:
+            raise ConfigurationError("candidates are what diversity chooses from; give diversity too")
+        return top_k
+    if not 0 <= diversity <= 1:
+        raise ConfigurationError(f"diversity is {diversity}, expected a number from 0 to 1")
+    if candidates is None:
+        return min(_CANDIDATES_PER_RESULT * top_k, MAX_CANDIDATES)
+    if not top_k <= candidates <= MAX_CANDIDATES:
+        raise ConfigurationError(
+            f"candidates is {candidates}, expected at least top_k ({top_k}) and at most {MAX_CANDIDATES:,}"
+        )
+    return candidates
+
+
+def diversify(
+    documents: list[Document],
+    relevance: NDArray[np.float32],
+    vectors: NDArray[np.float32],
+    *,
+    diversity: float,
+    top_k: int,
+) -> list[Document]:
+    """Choose documents by maximal marginal relevance.
+
+    :param documents: the candidates.
+    :param relevance: of each for the query, ``(candidates,)``.
+    :param vectors: of each, ``(candidates, dim)``; unit vectors, where cosine is the similarity.
+    :param diversity: 0 takes the most relevant, 1 those that are least like each other.
+    :param top_k: how many to choose.
+    :returns: in the order in which they were chosen, with their scores as they were.
+    """
+    nearest_chosen = np.zeros(len(documents), dtype=np.float32)  # (candidates,)
+    free = np.ones(len(documents), dtype=bool)
+    chosen: list[Document] = []
+    for _ in range(min(top_k, len(documents))):
+        gain = (1 - diversity) * relevance - diversity * nearest_chosen if chosen else relevance
+        best = int(np.argmax(np.where(free, gain, -np.inf)))
+        similarity = vectors @ vectors[best]  # (candidates,)
+        nearest_chosen = np.maximum(nearest_chosen, similarity) if chosen else similarity
+        free[best] = False
+        chosen.append(documents[best])
+    return chosen
+
+
+def vectors_of(documents: list[Document], dimension: int, *, unit: bool) -> NDArray[np.float32]:
+    """Return the vectors of documents as rows; zeros for one without.
+
+    :param documents: with their embeddings.
+    :param dimension: length of a vector.
+    :param unit: bring each row to unit length.
+    :returns: ``(documents, dim)``.
+    """
+    rows = np.zeros((len(documents), dimension), dtype=np.float32)
+    for row, document in zip(rows, documents, strict=True):
+        if document.embedding is not None:
+            row[:] = document.embedding
+    if unit:
+        rows /= np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), np.finfo(np.float32).tiny)
+    return rows
+
+
+def without_embedding(documents: list[Document]) -> list[Document]:
+    """Return the documents without the vectors that were fetched for choosing alone."""
+    return [replace(document, embedding=None) for document in documents]

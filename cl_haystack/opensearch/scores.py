@@ -1,0 +1,63 @@
+"""From a model's similarity to the score that OpenSearch shows, and the bundle's thresholds by name.
+
+People think in cosines, and thresholds are calibrated in them; OpenSearch's scores must not be negative, so
+each space type maps the similarity to its own scale (k-NN plugin, "Spaces"):
+
+    cosinesimil    (1 + cosine) / 2
+    innerproduct   1 + dot product, below zero 1 / (1 - dot product)
+    l2             1 / (1 + squared distance), which for unit vectors is 2 - 2 * cosine
+"""
+
+from cl_haystack.bundle import ModelBundle
+from cl_haystack.errors import ConfigurationError
+from cl_haystack.opensearch.settings import SpaceType
+
+DUPLICATE = "duplicate"  # the calibrated threshold that near-duplicates are found with
+
+
+def score_of(similarity: float, space_type: SpaceType) -> float:
+    """Return the score of a similarity.
+
+    :param similarity: cosine, or dot product; cosine of unit vectors for ``l2``.
+    :param space_type: of the index.
+    :returns: the score, > 0.
+    """
+    if space_type == "cosinesimil":
+        return (1 + similarity) / 2
+    if space_type == "l2":
+        return 1 / (3 - 2 * similarity)
+    return 1 + similarity if similarity >= 0 else 1 / (1 - similarity)
+
+
+def similarity_of(score: float, space_type: SpaceType) -> float:
+    """Return the similarity behind a score; the inverse of :func:`score_of`.
+
+    :param score: > 0.
+    :param space_type: of the index.
+    :returns: cosine, or dot product.
+    """
+    if space_type == "cosinesimil":
+        return 2 * score - 1
+    if space_type == "l2":
+        return (3 - 1 / score) / 2
+    return score - 1 if score >= 1 else 1 - 1 / score
+
+
+def similarity_threshold(threshold: float | str, bundle: ModelBundle) -> float:
+    """Return a threshold as a similarity.
+
+    :param threshold: a similarity, or the name of a threshold that the bundle was calibrated with.
+    :param bundle: the model.
+    :returns: cosine, or dot product.
+    :raises ConfigurationError: the bundle has no threshold of this name.
+    """
+    if not isinstance(threshold, str):
+        return float(threshold)
+    known = bundle.manifest.calibration.get("thresholds", {})
+    if threshold in known:
+        return known[threshold].score
+    has = f"has {', '.join(sorted(known))}" if known else "has none"
+    raise ConfigurationError(
+        f"there is no calibrated threshold {threshold!r} in {bundle.label}, which {has}; measure one with "
+        "`cl-haystack evaluate BUNDLE PAIRS --calibrate`, or give a similarity, such as 0.95"
+    )
