@@ -15,7 +15,7 @@ from cl_haystack.progress import OnProgress
 
 if TYPE_CHECKING:
     from cl_haystack.demo.workspace import FinishedStep
-    from cl_haystack.evaluation.report import Example, Report
+    from cl_haystack.evaluation.parts import Example, Report
     from cl_haystack.evaluation.significance import Interval
 
 _VERDICT_STYLES = {"better": "bold green", "worse": "bold red", "not distinguishable": "bold yellow"}

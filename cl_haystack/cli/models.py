@@ -21,7 +21,7 @@ def describe_model(model: str) -> str:
     """
     from cl_haystack.bundle import ModelBundle
 
-    if not _is_bundle(Path(model)):
+    if not _is_bundle(Path(model)):  # a checkpoint, or a run file
         return model
     bundle = ModelBundle.load(model, verify=False)
     return f"{model} (space {bundle.space_id}, fingerprint {bundle.fingerprint})"
@@ -52,6 +52,42 @@ def open_model(model: str) -> "tuple[TextEncoder, str]":
     except ImportError as error:
         raise MissingExtraError(error.name or "torch", "train") from None
     return SentenceEncoder.load(model), path.name or model
+
+
+def is_run_file(model: str) -> bool:
+    """Say whether this is a file that holds no model: then it must be a run.
+
+    :param model: as it was named.
+    :returns: True for a file that is no packed bundle.
+    """
+    path = Path(model)
+    return path.is_file() and not _is_bundle(path)
+
+
+def training_of(encoder: "TextEncoder | None") -> dict[str, str]:
+    """Say what a model was trained on.
+
+    :param encoder: what :func:`open_model` has opened; None for a run file.
+    :returns: one line a fact; none where the model does not tell.
+    """
+    from cl_haystack.encoder import Encoder
+    from cl_haystack.evaluation.retrieval_report import describe_training
+
+    if isinstance(encoder, Encoder):
+        return describe_training(encoder.bundle.manifest.training)
+    return describe_training(encoder.layout.training) if hasattr(encoder, "layout") else {}
+
+
+def graph_bytes(encoder: "TextEncoder | None") -> int | None:
+    """Return the size of a bundle's graph.
+
+    :param encoder: what :func:`open_model` has opened.
+    :returns: bytes; None for a checkpoint.
+    """
+    from cl_haystack.bundle.manifest import MODEL_FILE
+    from cl_haystack.encoder import Encoder
+
+    return encoder.bundle.manifest.files[MODEL_FILE].bytes if isinstance(encoder, Encoder) else None
 
 
 def _is_bundle(path: Path) -> bool:

@@ -45,6 +45,17 @@ class Oddity:
         return f"{self.count:,} {self.what}{named}"
 
 
+def odd(what: str, names: Iterable[str]) -> list[Oddity]:
+    """Count and name what is odd.
+
+    :param what: in words.
+    :param names: ids or texts.
+    :returns: one oddity with the first names as examples; none where there are no names.
+    """
+    found = list(names)
+    return [Oddity(what, len(found), tuple(found[:_NUM_EXAMPLES]))] if found else []
+
+
 @dataclass(frozen=True)
 class RetrievalTask:
     """Questions with known answers in a corpus.
@@ -95,13 +106,13 @@ def read_beir(directory: str | Path, split: str) -> RetrievalTask:
         raise DataError(f"no query of split {split!r} is in queries.jsonl; check the ids", path=directory)
     hopeless = [query_id for query_id, grades in judged.items() if max(grades.values()) <= 0]
     oddities = [
-        *_odd("judged documents are not in the corpus; nothing can find them", missing),
-        *_odd("judged queries are not in queries.jsonl and left out", (q for q in qrels if q not in queries)),
-        *_odd("queries have no relevant document and score 0 whatever the system", hopeless),
+        *odd("judged documents are not in the corpus; nothing can find them", missing),
+        *odd("judged queries are not in queries.jsonl and left out", (q for q in qrels if q not in queries)),
+        *odd("queries have no relevant document and score 0 whatever the system", hopeless),
     ]
     for oddity in oddities:
         logger.warning("%s: %s", name, oddity)
-    oddities += _odd(
+    oddities += odd(
         "queries of queries.jsonl have no judgement in this split", (q for q in queries if q not in qrels)
     )
     return RetrievalTask(
@@ -203,8 +214,3 @@ def _judgement(cells: list[str], path: Path, line: int) -> tuple[str, str, int]:
         return query_id, document_id, int(grade)
     except ValueError:
         raise DataError(f"grade {quote(grade)}; expected a whole number", path=path, line=line) from None
-
-
-def _odd(what: str, ids: Iterable[str]) -> list[Oddity]:
-    found = list(ids)
-    return [Oddity(what, len(found), tuple(found[:_NUM_EXAMPLES]))] if found else []

@@ -20,7 +20,7 @@ from cl_haystack.demo.pipelines import ask_in_fresh_interpreter, write_pipeline
 from cl_haystack.demo.workspace import Facts, FinishedStep, Watch, Workspace
 from cl_haystack.encoder import Encoder
 from cl_haystack.errors import CLHaystackError
-from cl_haystack.evaluation.report import Example
+from cl_haystack.evaluation.parts import Example
 from cl_haystack.evaluation.retrieval import RetrievalResult, evaluate_retrieval
 from cl_haystack.export import export_bundle
 from cl_haystack.opensearch import OpenSearchIndex, index_documents

@@ -10,7 +10,7 @@ from typing import Any
 from cl_haystack.data import RetrievalTask
 from cl_haystack.demo.live import Role
 from cl_haystack.evaluation.examples import build_examples, largest_changes
-from cl_haystack.evaluation.report import Example
+from cl_haystack.evaluation.parts import Example
 from cl_haystack.evaluation.retrieval import RetrievalResult
 from cl_haystack.evaluation.rows import PRIMARY_METRIC
 

@@ -4,7 +4,7 @@ from typing import Any
 
 from cl_haystack.demo.circle import DemoResult
 from cl_haystack.demo.live import BASE, SYSTEMS, TUNED
-from cl_haystack.evaluation.report import Report, Step
+from cl_haystack.evaluation.parts import Report, Step
 from cl_haystack.evaluation.rows import comparison_row, conclude, gains, system_row
 
 _METRICS = ("ndcg@10", "recall@10", "mrr@10")

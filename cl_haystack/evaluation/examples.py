@@ -1,23 +1,29 @@
 """Questions worth looking at, with what each system found for them.
 
 They are chosen by rule from what was measured, never by hand: the largest losses stand beside the largest
-gains.
+gains. Pairs of texts likewise.
 """
 
+import math
 from collections.abc import Mapping, Sequence
+
+import numpy as np
 
 from cl_haystack.data import CorpusDocument, RetrievalTask
 from cl_haystack.evaluation.metrics import metric_name
-from cl_haystack.evaluation.report import Example, RankedDocument, ResultList
+from cl_haystack.evaluation.pair_metrics import ranks
+from cl_haystack.evaluation.pair_tasks import PairResult, PairTask
+from cl_haystack.evaluation.parts import Example, HardNegative, PairExample, RankedDocument, ResultList
 from cl_haystack.evaluation.retrieval import RetrievalResult
 from cl_haystack.evaluation.rows import PRIMARY_METRIC
 
 _EXCERPT_CHARS = 220
 _TITLE_CHARS = 90
+_PAIR_CHARS = 400
 
 
 def largest_changes(
-    result: RetrievalResult, baseline: RetrievalResult, *, metric: str = PRIMARY_METRIC, num_each: int = 3
+    result: RetrievalResult, baseline: RetrievalResult, *, metric: str = PRIMARY_METRIC, num_each: int = 5
 ) -> dict[str, str]:
     """Choose the queries that lost most, then those that gained most.
 
@@ -48,6 +54,72 @@ def hardest(result: RetrievalResult, *, metric: str = PRIMARY_METRIC, num: int =
     """
     by_value = sorted(result.per_query, key=lambda query: (result.per_query[query][metric], query))
     return {query: f"{metric_name(metric)} {result.per_query[query][metric]:.2f}" for query in by_value[:num]}
+
+
+def hardest_negatives(task: RetrievalTask, result: RetrievalResult, *, num: int = 5) -> list[HardNegative]:
+    """Choose the wrong documents that a system puts furthest before every relevant one, one a query.
+
+    :param task: questions, judgements, and the corpus, which is passed over once.
+    :param result: the system's evaluation.
+    :param num: how many, at most.
+    :returns: those before a relevant document that was found, by their lead; then those whose relevant
+        documents were not found at all; ties by query id.
+    """
+    leads: list[tuple[float, str, str, str]] = []
+    for query, found in result.run.items():
+        relevant = {document for document, grade in task.qrels[query].items() if grade > 0}
+        if not relevant or not found or next(iter(found)) in relevant:
+            continue
+        first = next(iter(found))
+        best = next((document for document in found if document in relevant), None)
+        lead = found[first] - found[best] if best else -math.inf
+        leads.append((-lead, query, first, best or min(relevant)))
+    chosen = sorted(leads)[:num]
+    wanted = {document for _, _, first, best in chosen for document in (first, best)}
+    documents = {document.id: document for document in task.corpus() if document.id in wanted}
+    return [
+        HardNegative(
+            question=task.queries[query],
+            negative=_ranked_document(1, first, documents.get(first), relevant=False),
+            relevant=_ranked_document(
+                _rank(result.run[query], best), best, documents.get(best), relevant=True
+            ),
+            margin=-lead if math.isfinite(lead) else None,
+        )
+        for lead, query, first, best in chosen
+    ]
+
+
+def pair_changes(task: PairTask, results: Sequence[PairResult], *, num_each: int = 5) -> list[PairExample]:
+    """Choose the pairs on which the last model ranks worst, those it made worse first.
+
+    A pair's place among all, by score, is compared with its place by judgement.
+
+    :param task: the pairs.
+    :param results: the models, before first.
+    :param num_each: how many losses, and how many gains; twice as many of the worst without a baseline.
+    :returns: the pairs with every model's score.
+    """
+    truth = np.where(np.isfinite(task.grades), task.grades, task.labels)
+    places = [ranks(np.asarray(result.scores)) / len(truth) for result in results]
+    errors = [np.abs(place - ranks(truth) / len(truth)) for place in places]
+    if len(results) == 1:
+        chosen = [(row, "ranked wrongly") for row in np.argsort(-errors[0], kind="stable")[: 2 * num_each]]
+    else:
+        order = np.argsort(errors[0] - errors[-1], kind="stable")
+        gained = errors[0] - errors[-1]
+        chosen = [(row, "loss") for row in order[:num_each] if gained[row] < 0]
+        chosen += [(row, "gain") for row in order[::-1][:num_each] if gained[row] > 0]
+    return [
+        PairExample(
+            anchor=_cut(task.anchors[row], _PAIR_CHARS),
+            positive=_cut(task.positives[row], _PAIR_CHARS),
+            truth=f"{truth[row]:.2g}",
+            scores={result.label: result.scores[row] for result in results},
+            note=note,
+        )
+        for row, note in chosen
+    ]
 
 
 def build_examples(
@@ -98,7 +170,7 @@ def _result_list(
 
 
 def _ranked_document(
-    rank: int, document_id: str, document: CorpusDocument | None, *, relevant: bool
+    rank: int | None, document_id: str, document: CorpusDocument | None, *, relevant: bool
 ) -> RankedDocument:
     title = document.title if document else ""
     text = document.text if document else "(not in the corpus)"
@@ -108,6 +180,10 @@ def _ranked_document(
         excerpt=_cut(text, _EXCERPT_CHARS),
         relevant=relevant,
     )
+
+
+def _rank(found: Mapping[str, float], document: str) -> int | None:
+    return next((rank for rank, name in enumerate(found, start=1) if name == document), None)
 
 
 def _change(metric: str, before: float, after: float) -> str:

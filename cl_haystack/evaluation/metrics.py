@@ -123,7 +123,7 @@ def metric_name(metric: str) -> str:
     :returns: its name in prose.
     """
     name, at, k = metric.partition("@")
-    return _PROSE_NAMES.get(name, name.capitalize()) + at + k
+    return _PROSE_NAMES.get(name, name.replace("_", " ").capitalize()) + at + k
 
 
 def _metrics(values: Mapping[str, float], ks: Sequence[int]) -> Metrics:

@@ -14,7 +14,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from cl_haystack.data import Pair, read_pairs
-from cl_haystack.data.beir import Oddity
+from cl_haystack.data.beir import Oddity, odd
 from cl_haystack.encoder.protocol import TextEncoder
 from cl_haystack.encoder.vectors import check_finite
 from cl_haystack.errors import DataError
@@ -117,7 +117,7 @@ def read_pair_task(path: str | Path) -> PairTask:
         grades=_judgements([pair.score for pair in judged]),
         labels=_judgements([pair.label for pair in judged]),
         oddities=(
-            *_oddity("pairs have neither score nor label and are left out", without),
+            *odd("pairs have neither score nor label and are left out", without),
             *_repeated(judged),
         ),
     )
@@ -235,10 +235,6 @@ def _repeated(pairs: Sequence[Pair]) -> list[Oddity]:
         else:
             contradicted.append(pair.anchor)
     return [
-        *_oddity("pairs are there more than once, with the same judgement", list(repeated.elements())),
-        *_oddity("pairs are there again with another judgement", contradicted),
+        *odd("pairs are there more than once, with the same judgement", repeated.elements()),
+        *odd("pairs are there again with another judgement", contradicted),
     ]
-
-
-def _oddity(what: str, anchors: Sequence[str]) -> list[Oddity]:
-    return [Oddity(what, len(anchors), tuple(anchors[:3]))] if anchors else []

@@ -1,63 +1,34 @@
-"""The plots of a report, as SVG that lies in the page and takes its colours and its font from there.
+"""The plots of a report."""
 
-matplotlib draws with stand-in colours; they become CSS variables, so one drawing serves light, dark and
-print.
-"""
-
-import io
-import re
 import textwrap
-import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cl_haystack.errors import MissingExtraError
+from cl_haystack.evaluation.drawing import (
+    ACCENT,
+    BAD,
+    GOOD,
+    INK,
+    MUTED,
+    QUIET,
+    calm,
+    drawing,
+    to_svg,
+)
+from cl_haystack.evaluation.pair_metrics import PrecisionRecall
+from cl_haystack.evaluation.parts import CurvePoint, ScoreDistribution, TextMap, Variant
 from cl_haystack.evaluation.significance import Interval
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
-_INK, _MUTED, _LINE, _ACCENT, _QUIET, _GOOD, _BAD = (f"#0000{number:02x}" for number in range(1, 8))
-_VARIABLES = {
-    _INK: "--ink",
-    _MUTED: "--muted",
-    _LINE: "--line",
-    _ACCENT: "--accent",
-    _QUIET: "--quiet",
-    _GOOD: "--good",
-    _BAD: "--bad",
-}
-_WIDTH_IN = 9.0
 _NAME_CHARS = 26
 _NAME_LINES = 3
 _LINE_POINTS = 11
-_SETTINGS: Any = {
-    "text.parse_math": False,  # a $ in a name is a dollar
-    "svg.fonttype": "none",
-    "font.size": 9,
-    "text.color": _INK,
-    "axes.edgecolor": _LINE,
-    "axes.labelcolor": _MUTED,
-    "xtick.color": _LINE,
-    "ytick.color": _LINE,
-    "xtick.labelcolor": _MUTED,
-    "ytick.labelcolor": _INK,
-}
-
-
-def require_matplotlib() -> None:
-    """Raise now what drawing would raise later.
-
-    :raises MissingExtraError: matplotlib is not installed.
-    """
-    try:
-        import matplotlib  # noqa: F401
-    except ImportError:
-        raise MissingExtraError("matplotlib", "report") from None
+_GROUP_COLOURS = (ACCENT, BAD, MUTED)
+_NUM_BINS = 40
 
 
 def bar_chart(names: Sequence[str], values: Sequence[Interval], *, highlight: int | None = None) -> str:
@@ -71,15 +42,15 @@ def bar_chart(names: Sequence[str], values: Sequence[Interval], *, highlight: in
     """
     wrapped = [_wrap(name) for name in names]
     row_lines = max([2, *(len(lines) for lines in wrapped)])
-    with _drawing(height_in=0.45 + 0.2 * row_lines * len(names)) as figure:
+    with drawing(height_in=0.45 + 0.2 * row_lines * len(names)) as figure:
         axes = figure.subplots()
         rows = np.arange(len(names))
         means = [value.mean for value in values]
-        colours = [_ACCENT if row == highlight else _QUIET for row in rows]
+        colours = [ACCENT if row == highlight else QUIET for row in rows]
         axes.barh(rows, means, height=0.62, color=colours)
         below = [value.mean - value.low for value in values]
         above = [value.high - value.mean for value in values]
-        axes.errorbar(means, rows, xerr=[below, above], fmt="none", ecolor=_INK, elinewidth=1, capsize=2.5)
+        axes.errorbar(means, rows, xerr=[below, above], fmt="none", ecolor=INK, elinewidth=1, capsize=2.5)
         end = max([value.high for value in values], default=0.0) or 1.0
         for row, value in zip(rows, values, strict=True):
             axes.text(
@@ -90,9 +61,9 @@ def bar_chart(names: Sequence[str], values: Sequence[Interval], *, highlight: in
             _name_row(axes, place, lines)
         axes.set_xlim(0, 1.12 * end)
         axes.invert_yaxis()
-        _calm(axes, grid="x")
+        calm(axes, grid="x")
         axes.spines["left"].set_visible(True)
-        return _svg(figure, salt="bars")
+        return to_svg(figure, salt="bars")
 
 
 def gain_chart(differences: Sequence[float]) -> str:
@@ -104,13 +75,13 @@ def gain_chart(differences: Sequence[float]) -> str:
     """
     ordered = np.sort(np.asarray(differences, dtype=np.float64))[::-1]  # (queries,)
     edges = np.arange(len(ordered) + 1)
-    with _drawing(height_in=2.3) as figure:
+    with drawing(height_in=2.3) as figure:
         from matplotlib.ticker import MaxNLocator
 
         axes = figure.subplots()
-        axes.stairs(np.maximum(ordered, 0), edges, fill=True, color=_GOOD)
-        axes.stairs(np.minimum(ordered, 0), edges, fill=True, color=_BAD)
-        axes.axhline(0, color=_MUTED, linewidth=0.8)
+        axes.stairs(np.maximum(ordered, 0), edges, fill=True, color=GOOD)
+        axes.stairs(np.minimum(ordered, 0), edges, fill=True, color=BAD)
+        axes.axhline(0, color=MUTED, linewidth=0.8)
         axes.set_xlim(0, len(ordered))
         reach = max(0.05, 1.08 * float(np.abs(ordered).max(initial=0)))
         axes.set_ylim(-reach, reach)
@@ -120,28 +91,145 @@ def gain_chart(differences: Sequence[float]) -> str:
             MaxNLocator(nbins=5, steps=[1, 2, 5, 10])
         )  # 0.25 would be printed as 0.2
         axes.yaxis.set_major_formatter(lambda value, _position: _signed(value))
-        _calm(axes, grid="y")
-        return _svg(figure, salt="gains")
+        calm(axes, grid="y")
+        return to_svg(figure, salt="gains")
 
 
-@contextmanager
-def _drawing(height_in: float) -> Iterator["Figure"]:
-    """Open a figure under our settings; matplotlib's global ones stay as they were."""
-    require_matplotlib()
-    import matplotlib as mpl
-    from matplotlib.figure import Figure
+def curve_chart(points: Sequence[CurvePoint]) -> str:
+    """Draw a metric by the number of training pairs, with its interval; the base model as a level line.
 
-    with mpl.rc_context(_SETTINGS), warnings.catch_warnings():
-        # Only matplotlib's own font lacks them, and the page's font is used.
-        warnings.filterwarnings("ignore", "Glyph .* missing from font")
-        yield Figure(figsize=(_WIDTH_IN, height_in), layout="constrained")
+    :param points: in the order of their size.
+    :returns: an ``<svg>`` element.
+    :raises MissingExtraError: matplotlib is not installed.
+    """
+    with drawing(height_in=2.6) as figure:
+        axes = figure.subplots()
+        places = np.arange(len(points))
+        means = np.array([point.value.mean for point in points])
+        below = means - [point.value.low for point in points]
+        above = [point.value.high for point in points] - means
+        if points[0].num_pairs == 0:
+            axes.axhline(means[0], color=QUIET, linewidth=1.2, linestyle=(0, (4, 3)))
+        axes.errorbar(
+            places,
+            means,
+            yerr=[below, above],
+            color=ACCENT,
+            marker="o",
+            ecolor=INK,
+            elinewidth=1,
+            capsize=2.5,
+        )
+        for place, mean in zip(places, means, strict=True):
+            axes.annotate(
+                f"{mean:.3f}", (float(place), mean), (7, 4), textcoords="offset points", fontweight="bold"
+            )
+        axes.set_xticks(places, [f"{point.num_pairs:,}" for point in points])
+        axes.set_xlim(-0.3, len(points) - 0.5)
+        axes.set_xlabel("training pairs")
+        calm(axes, grid="y")
+        return to_svg(figure, salt="curve")
 
 
-def _calm(axes: "Axes", *, grid: Literal["x", "y"]) -> None:
-    axes.spines[:].set_visible(False)
-    axes.grid(axis=grid, color=_LINE, linewidth=0.6)
-    axes.set_axisbelow(True)
-    axes.tick_params(length=0)
+def distribution_chart(distributions: Sequence[ScoreDistribution]) -> str:
+    """Draw how the scores of matching and of other pairs are spread, one row a system.
+
+    :param distributions: one a system; all on the same scale.
+    :returns: an ``<svg>`` element.
+    :raises MissingExtraError: matplotlib is not installed.
+    """
+    values = np.concatenate([np.asarray(group) for d in distributions for group in d.groups.values()])
+    edges = np.linspace(values.min(), max(values.max(), values.min() + 1e-3), _NUM_BINS + 1)
+    with drawing(height_in=0.6 + 1.5 * len(distributions)) as figure:
+        rows = figure.subplots(len(distributions), 1, sharex=True, squeeze=False)[:, 0]
+        for axes, distribution in zip(rows, distributions, strict=True):
+            for colour, (name, scores) in zip(_GROUP_COLOURS, distribution.groups.items(), strict=False):
+                heights, _ = np.histogram(scores, edges)
+                share = heights / max(1, len(scores))
+                axes.stairs(share, edges, fill=True, color=colour, alpha=0.25)
+                axes.stairs(share, edges, color=colour, linewidth=1.4, label=name)
+            if distribution.threshold is not None:
+                axes.axvline(distribution.threshold, color=INK, linewidth=1.2, linestyle=(0, (4, 3)))
+            axes.set_title(distribution.system, loc="left", fontsize=9, color=INK, fontweight="bold")
+            axes.set_yticks([])
+            calm(axes, grid="x")
+        rows[0].legend(frameon=False, loc="upper left", labelcolor=INK)
+        rows[-1].set_xlabel("similarity")
+        return to_svg(figure, salt="distributions")
+
+
+def map_chart(maps: Sequence[TextMap]) -> str:
+    """Draw queries and documents as points, with a line from each query to what answers it.
+
+    :param maps: one or two systems, side by side.
+    :returns: an ``<svg>`` element.
+    :raises MissingExtraError: matplotlib is not installed.
+    """
+    with drawing(height_in=4.4) as figure:
+        panels = figure.subplots(1, len(maps), squeeze=False)[0]
+        for axes, found in zip(panels, maps, strict=True):
+            for query, document in found.links:
+                x, y = zip(found.queries[query], found.documents[document], strict=True)
+                axes.plot(x, y, color=ACCENT, linewidth=0.5, alpha=0.45, zorder=1)
+            axes.scatter(
+                *found.documents.T, s=9, color=MUTED, alpha=0.6, linewidths=0, label="documents", zorder=2
+            )
+            axes.scatter(*found.queries.T, s=13, color=ACCENT, linewidths=0, label="questions", zorder=3)
+            axes.set_title(found.system, loc="left", fontsize=9, color=INK, fontweight="bold")
+            axes.set_xticks([])
+            axes.set_yticks([])
+            axes.set_aspect("equal", adjustable="datalim")
+            calm(axes, grid="both")
+        panels[0].legend(frameon=False, loc="lower left", labelcolor=INK)
+        return to_svg(figure, salt="maps")
+
+
+def tradeoff_chart(variants: Sequence[Variant], metric: str) -> str:
+    """Draw quality against the time that a query takes, one point a variant.
+
+    :param variants: the exports.
+    :param metric: name of the quality, for people.
+    :returns: an ``<svg>`` element.
+    :raises MissingExtraError: matplotlib is not installed.
+    """
+    with drawing(height_in=2.8) as figure:
+        axes = figure.subplots()
+        for variant in variants:
+            value = variant.quality
+            whisker = [[value.mean - value.low], [value.high - value.mean]]
+            place = variant.latency_ms, value.mean
+            axes.errorbar(
+                *place, yerr=whisker, fmt="o", color=ACCENT, ecolor=QUIET, elinewidth=1.2, capsize=3
+            )
+            label = "\n".join(_wrap(variant.label))
+            axes.annotate(label, place, (7, 5), textcoords="offset points", fontsize=8.5)
+        axes.set_xlim(0, 1.35 * max(variant.latency_ms for variant in variants))
+        axes.margins(y=0.2)
+        axes.set_xlabel("milliseconds to encode one query")
+        axes.set_ylabel(metric)
+        calm(axes, grid="both")
+        return to_svg(figure, salt="tradeoff")
+
+
+def precision_recall_chart(curves: Sequence[tuple[str, PrecisionRecall]]) -> str:
+    """Draw the precision that each recall costs, one line a model.
+
+    :param curves: name and curve of each model, the one that the report is about last.
+    :returns: an ``<svg>`` element.
+    :raises MissingExtraError: matplotlib is not installed.
+    """
+    with drawing(height_in=2.8) as figure:
+        axes = figure.subplots()
+        for number, (name, curve) in enumerate(curves, start=1):
+            colour = ACCENT if number == len(curves) else MUTED
+            axes.step(curve.recall, curve.precision, where="pre", color=colour, linewidth=1.6, label=name)
+        axes.set_xlim(0, 1)
+        axes.set_ylim(0, 1.03)
+        axes.set_xlabel("recall")
+        axes.set_ylabel("precision")
+        axes.legend(frameon=False, loc="lower left", labelcolor=INK)
+        calm(axes, grid="both")
+        return to_svg(figure, salt="precision-recall")
 
 
 def _signed(value: float) -> str:
@@ -157,23 +245,3 @@ def _name_row(axes: "Axes", row: int, lines: Sequence[str]) -> None:
     for number, line in enumerate(lines):
         below = ((len(lines) - 1) / 2 - number) * _LINE_POINTS
         axes.annotate(line, (0, row), (-5, below), textcoords="offset points", ha="right", va="center")
-
-
-def _svg(figure: "Figure", *, salt: str) -> str:
-    import matplotlib as mpl
-
-    file = io.StringIO()
-    with mpl.rc_context({"svg.hashsalt": salt}):  # keeps the ids of two plots on one page apart
-        no_metadata = dict.fromkeys(("Date", "Creator", "Format", "Type"))
-        figure.savefig(file, format="svg", transparent=True, metadata=no_metadata)
-    svg = file.getvalue()
-    svg = svg[svg.index("<svg") :]
-    svg = re.sub(r"<style.*?</style>", "", svg, flags=re.DOTALL)  # it would apply to the whole page
-    svg = re.sub(r' xmlns(:xlink)?="[^"]*"| id="[a-z0-9]+(\.[a-z]+)?_\d+"', "", svg).replace(
-        "xlink:href", "href"
-    )
-    svg = re.sub(r' width="[^"]*pt" height="[^"]*pt"', "", svg, count=1)
-    svg = re.sub(r"font-family: [^;\"]*", "font-family: inherit", svg)
-    for stand_in, variable in _VARIABLES.items():
-        svg = svg.replace(stand_in, f"var({variable})")
-    return svg.strip()

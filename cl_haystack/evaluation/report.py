@@ -1,155 +1,29 @@
 """The report: one HTML page of what was measured, complete in itself and readable without scripts.
 
-:class:`Report` is plain data, so whoever measured decides what is told; :func:`write_report` turns it into a
-page. Texts are escaped; the page loads nothing and follows the reader's light or dark setting.
+:class:`~cl_haystack.evaluation.parts.Report` is plain data; :func:`write_report` turns it into a page. Texts
+are escaped; the page loads nothing and follows the reader's light or dark setting.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import jinja2
+import numpy as np
 from markupsafe import Markup
 
 from cl_haystack.data import write_beside
+from cl_haystack.evaluation.drawing import require_matplotlib
 from cl_haystack.evaluation.metrics import metric_name
-from cl_haystack.evaluation.plots import bar_chart, gain_chart, require_matplotlib
-from cl_haystack.evaluation.retrieval import Latency
-from cl_haystack.evaluation.significance import Comparison, Interval, Verdict
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SystemRow:
-    """One system of the table and the bar chart.
-
-    :param label: its name.
-    :param metrics: means, with intervals where there are some, by metric.
-    :param latency: how long a query took.
-    :param highlight: this is the system that the report is about.
-    """
-
-    label: str
-    metrics: Mapping[str, Interval | float]
-    latency: Latency | None = None
-    highlight: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ComparisonRow:
-    """One comparison of two systems.
-
-    :param system: name of the one.
-    :param baseline: name of the other.
-    :param comparison: the difference between them.
-    """
-
-    system: str
-    baseline: str
-    comparison: Comparison
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Gains:
-    """What a system gains or loses on each query.
-
-    :param system: name of the one system.
-    :param baseline: name of the other.
-    :param metric: what is compared.
-    :param differences: one difference a query, in any order.
-    """
-
-    system: str
-    baseline: str
-    metric: str
-    differences: Sequence[float]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RankedDocument:
-    """One line of a result list.
-
-    :param rank: its place, from 1.
-    :param title: title, or the beginning of the text where there is none.
-    :param excerpt: beginning of the text.
-    :param relevant: the judgements say so.
-    """
-
-    rank: int
-    title: str
-    excerpt: str
-    relevant: bool
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ResultList:
-    """What one system returned for a question.
-
-    :param label: name of the system.
-    :param documents: the first results.
-    :param first_relevant_rank: place of the first relevant document; None if it was not found at all.
-    """
-
-    label: str
-    documents: Sequence[RankedDocument]
-    first_relevant_rank: int | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Example:
-    """One question and the results of one or two systems, side by side.
-
-    :param question: the query's text.
-    :param note: a few words on it, such as ``largest loss``.
-    :param results: one list a system, before first.
-    """
-
-    question: str
-    results: Sequence[ResultList]
-    note: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Step:
-    """One step of the work that led here.
-
-    :param name: what was done.
-    :param seconds: how long it took.
-    :param reused: the result of an earlier run was taken.
-    """
-
-    name: str
-    seconds: float
-    reused: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Report:
-    """All that a page tells; empty parts are left out.
-
-    :param title: heading of the page.
-    :param summary: what it is about, in a sentence or two.
-    :param conclusion: the answer, in one sentence.
-    :param verdict: colours the conclusion; None where nothing is compared.
-    :param primary_metric: the metric of the bar chart, a key of each system's metrics.
-    :param systems: rows of the table of figures.
-    :param comparisons: rows of the table of differences.
-    :param gains: the plot of gains by query.
-    :param examples: questions with their results.
-    :param steps: what was done, and how long it took.
-    :param provenance: where the figures come from, by name.
-    """
-
-    title: str
-    summary: str = ""
-    conclusion: str = ""
-    verdict: Verdict | None = None
-    primary_metric: str = "ndcg@10"
-    systems: Sequence[SystemRow] = ()
-    comparisons: Sequence[ComparisonRow] = ()
-    gains: Gains | None = None
-    examples: Sequence[Example] = ()
-    steps: Sequence[Step] = ()
-    provenance: Mapping[str, str] = field(default_factory=dict)
+from cl_haystack.evaluation.parts import Report, ScoreDistribution
+from cl_haystack.evaluation.plots import (
+    bar_chart,
+    curve_chart,
+    distribution_chart,
+    gain_chart,
+    map_chart,
+    precision_recall_chart,
+    tradeoff_chart,
+)
+from cl_haystack.evaluation.significance import Interval
 
 
 def write_report(path: str | Path, report: Report) -> None:
@@ -180,16 +54,45 @@ def render_report(report: Report) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"metric_name": metric_name, "interval": _interval, "points": points}
+    environment.filters |= {
+        "metric_name": metric_name,
+        "interval": _interval,
+        "points": points,
+        "p_value": p_value,
+        "spread": _spread,
+    }
     metrics = list(dict.fromkeys(name for system in report.systems for name in system.metrics))
     return environment.get_template("report.html.jinja").render(
         report=report,
         metrics=metrics,
         any_latency=any(system.latency for system in report.systems),
-        bars=_bars(report),
-        gains=Markup(gain_chart(report.gains.differences)) if report.gains else None,  # noqa: S704  (ours)
+        drawings=_drawings(report),
         total_seconds=sum(step.seconds for step in report.steps),
     )
+
+
+def _drawings(report: Report) -> dict[str, Markup]:
+    """Draw each plot that there are data for; they are ours, and matplotlib escapes the names in them."""
+    metric = metric_name(report.primary_metric)
+    drawn: dict[str, str] = {}
+    rows = [system for system in report.systems if report.primary_metric in system.metrics]
+    if rows:
+        highlight = next((number for number, system in enumerate(rows) if system.highlight), None)
+        values = [_interval(system.metrics[report.primary_metric]) for system in rows]
+        drawn["bars"] = bar_chart([system.label for system in rows], values, highlight=highlight)
+    if report.curve:
+        drawn["curve"] = curve_chart(report.curve)
+    if report.gains:
+        drawn["gains"] = gain_chart(report.gains.differences)
+    if report.distributions:
+        drawn["distributions"] = distribution_chart(report.distributions)
+    if report.precision_recall:
+        drawn["precision_recall"] = precision_recall_chart(report.precision_recall)
+    if report.maps:
+        drawn["maps"] = map_chart(report.maps)
+    if report.variants:
+        drawn["tradeoff"] = tradeoff_chart(report.variants, metric)
+    return {name: Markup(svg) for name, svg in drawn.items()}  # noqa: S704
 
 
 def points(value: float) -> str:
@@ -202,14 +105,23 @@ def points(value: float) -> str:
     return f"{rounded:+.1f}".replace("-", "\N{MINUS SIGN}") if rounded else "0.0"
 
 
+def p_value(value: float) -> str:
+    """Return a p-value for people, such as ``p = 0.03`` or ``p < 0.001``.
+
+    :param value: the p-value.
+    :returns: two significant digits, nothing below a thousandth.
+    """
+    return f"p = {value:.2g}" if value >= 0.001 else "p < 0.001"
+
+
 def _interval(value: Interval | float) -> Interval:
     return value if isinstance(value, Interval) else Interval(value, value, value)
 
 
-def _bars(report: Report) -> Markup | None:
-    rows = [system for system in report.systems if report.primary_metric in system.metrics]
-    if not rows:
-        return None
-    highlight = next((number for number, system in enumerate(rows) if system.highlight), None)
-    values = [_interval(system.metrics[report.primary_metric]) for system in rows]
-    return Markup(bar_chart([system.label for system in rows], values, highlight=highlight))  # noqa: S704  (ours)
+def _spread(distribution: ScoreDistribution) -> list[tuple[str, int, float, float, float]]:
+    """Return name, size, 5 %, median and 95 % of each group of scores: the plot in figures."""
+    return [
+        (name, len(scores), *(float(value) for value in np.percentile(scores, [5, 50, 95])))
+        for name, scores in distribution.groups.items()
+        if len(scores)
+    ]

@@ -13,12 +13,13 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from cl_haystack.data import CorpusDocument, RetrievalTask, write_beside
+from cl_haystack.data.beir import odd
 from cl_haystack.encoder.exact_search import exact_search
 from cl_haystack.encoder.protocol import Search, TextEncoder, Vectors
 from cl_haystack.encoder.vectors import check_finite
 from cl_haystack.errors import ConfigurationError, DataError
 from cl_haystack.evaluation.metrics import mean_metrics, per_query, require_pytrec_eval
-from cl_haystack.evaluation.runs import Run
+from cl_haystack.evaluation.runs import Run, ranked
 from cl_haystack.progress import OnProgress, Progress, ignore
 
 _WINDOW_DOCUMENTS = 4096  # encoded at a time: enough to batch by length, little enough to hold
@@ -57,6 +58,8 @@ class RetrievalResult(BaseModel):
     """Duration of it all: encoding and search."""
     latency: Latency | None = None
     """Only where queries were asked one at a time."""
+    oddities: tuple[str, ...] = ()
+    """What makes the figures smaller or odd, beside what the task itself tells."""
 
     def to_json(self, path: str | Path) -> None:
         """Write the result to a file, to be read back with :meth:`from_json`.
@@ -163,6 +166,39 @@ def evaluate_search(
     latency = _latency(took_ms)
     seconds = time.perf_counter() - start
     return _result(task, run, label=label, top_k=top_k, ks=ks, seconds=seconds, latency=latency)
+
+
+def evaluate_given_run(
+    task: RetrievalTask, run: Run, *, label: str, top_k: int = 100, ks: Sequence[int] = (10, 100)
+) -> RetrievalResult:
+    """Evaluate what any system returned, such as a run file of another search engine.
+
+    :param task: questions and judgements.
+    :param run: score by query id and document id.
+    :param label: name of the system in the result.
+    :param top_k: how many documents of each query count.
+    :param ks: cut-offs of the metrics, none above ``top_k``.
+    :returns: the metrics over all queries of the task; one that the run does not answer scores 0, as with
+        ``trec_eval -c``, and is counted and named in ``oddities``, and so is one that has no judgements.
+    :raises ConfigurationError: a cut-off is above ``top_k``.
+    :raises DataError: the run answers no query of the task.
+    """
+    _check_cut_offs(top_k, ks)
+    if not run.keys() & task.queries.keys():
+        raise DataError(f"run {label!r} answers no query of {task.name}; check the ids and the split")
+    oddities = [
+        *odd("queries are not answered by the run and score 0", (q for q in task.queries if q not in run)),
+        *odd(
+            "queries of the run have no judgements and are ignored", (q for q in run if q not in task.queries)
+        ),
+    ]
+    kept = {
+        query: {d: run[query][d] for d in ranked(run[query])[:top_k]}
+        for query in task.queries
+        if query in run
+    }
+    result = _result(task, kept, label=label, top_k=top_k, ks=ks, seconds=0.0)
+    return result.model_copy(update={"oddities": tuple(map(str, oddities))})
 
 
 def _latency(took_ms: Sequence[float]) -> Latency:

@@ -1,9 +1,10 @@
 """From results to what people read: rows of the tables, the gains by query, the conclusion in a sentence."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from cl_haystack.evaluation.metrics import metric_name
-from cl_haystack.evaluation.report import ComparisonRow, Gains, SystemRow, points
+from cl_haystack.evaluation.parts import ComparisonRow, Gains, SystemRow
+from cl_haystack.evaluation.report import p_value, points
 from cl_haystack.evaluation.retrieval import RetrievalResult
 from cl_haystack.evaluation.significance import compare, metric_values, paired_bootstrap
 
@@ -30,19 +31,30 @@ def system_row(
 
 
 def comparison_row(
-    result: RetrievalResult, baseline: RetrievalResult, metric: str = PRIMARY_METRIC
+    result: RetrievalResult,
+    baseline: RetrievalResult,
+    metric: str = PRIMARY_METRIC,
+    *,
+    queries: Collection[str] | None = None,
+    on: str = "all queries",
 ) -> ComparisonRow:
     """Compare two systems on the same queries.
 
     :param result: the one.
     :param baseline: the other.
     :param metric: by what.
+    :param queries: some of the queries; None takes all.
+    :param on: what these queries have in common.
     :returns: the row.
     :raises DataError: the two were not evaluated on the same queries, or on fewer than two.
     :raises MissingExtraError: scipy is not installed.
     """
-    comparison = compare(result.per_query, baseline.per_query, metric)
-    return ComparisonRow(system=result.label, baseline=baseline.label, comparison=comparison)
+    kept = result.per_query if queries is None else {query: result.per_query[query] for query in queries}
+    others = (
+        baseline.per_query if queries is None else {query: baseline.per_query[query] for query in queries}
+    )
+    comparison = compare(kept, others, metric)
+    return ComparisonRow(system=result.label, baseline=baseline.label, comparison=comparison, on=on)
 
 
 def gains(result: RetrievalResult, baseline: RetrievalResult, metric: str = PRIMARY_METRIC) -> Gains:
@@ -76,12 +88,3 @@ def conclude(row: ComparisonRow) -> str:
         subject = f"{row.system} cannot be distinguished from {row.baseline}"
         return f"{subject} on these {comparison.num_queries:,} {comparison.unit}: {figures}."
     return f"{row.system} is {comparison.verdict} than {row.baseline}: {figures}."
-
-
-def p_value(value: float) -> str:
-    """Return a p-value for people, such as ``p = 0.03`` or ``p < 0.001``.
-
-    :param value: the p-value.
-    :returns: two significant digits, nothing below a thousandth.
-    """
-    return f"p = {value:.2g}" if value >= 0.001 else "p < 0.001"

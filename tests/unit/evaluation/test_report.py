@@ -7,8 +7,7 @@ import pytest
 
 from cl_haystack.errors import MissingExtraError
 from cl_haystack.evaluation import Comparison, Interval, Latency
-from cl_haystack.evaluation.plots import bar_chart, gain_chart
-from cl_haystack.evaluation.report import (
+from cl_haystack.evaluation.parts import (
     ComparisonRow,
     Example,
     Gains,
@@ -17,10 +16,9 @@ from cl_haystack.evaluation.report import (
     ResultList,
     Step,
     SystemRow,
-    points,
-    render_report,
-    write_report,
 )
+from cl_haystack.evaluation.plots import bar_chart, gain_chart
+from cl_haystack.evaluation.report import points, render_report, write_report
 
 EVIL = "<script>alert('x')</script> & $\\frac{a}$ 漢字"
 

@@ -2,7 +2,12 @@ import pytest
 
 from cl_haystack.data import RetrievalTask
 from cl_haystack.evaluation import Interval, evaluate_search
-from cl_haystack.evaluation.examples import build_examples, hardest, largest_changes
+from cl_haystack.evaluation.examples import (
+    build_examples,
+    hardest,
+    hardest_negatives,
+    largest_changes,
+)
 from cl_haystack.evaluation.live import index_search
 from cl_haystack.evaluation.rows import comparison_row, conclude, gains, system_row
 
@@ -93,6 +98,26 @@ def test_examples_stand_side_by_side_with_their_texts(task, before, after):
     assert [(d.title, d.excerpt, d.relevant) for d in right.documents] == [("2", "two", False)]
 
 
+def test_hardest_negatives_are_those_furthest_before_what_is_relevant(task, before):
+    run = {
+        "a": {"2": 0.9, "1": 0.8},
+        "b": {"2": 0.9, "1": 0.3},
+        "c": {"1": 0.9, "2": 0.8},  # right
+        "d": {"2": 0.9},  # the relevant one was not found
+    }
+    found = hardest_negatives(task, before.model_copy(update={"run": run}))
+    assert [hard.question for hard in found] == ["b?", "a?", "d?"]
+    assert [hard.margin for hard in found] == [pytest.approx(0.6), pytest.approx(0.1), None]
+    assert (found[0].negative.rank, found[0].negative.title, found[0].negative.excerpt) == (1, "2", "two")
+    assert [hard.relevant.rank for hard in found] == [2, 2, None]
+    assert found[0].relevant.title == "One"
+
+
+def test_some_queries_can_be_compared_alone(before, after):
+    row = comparison_row(after, before, "mrr@10", queries=["a", "b"], on="those")
+    assert (row.on, row.comparison.num_queries, row.comparison.difference.mean) == ("those", 2, 0.0)
+
+
 def test_a_document_that_the_corpus_lacks_is_said(task, before):
     stale = before.model_copy(update={"run": {"a": {"gone": 1.0}}})
     (example,) = build_examples(task, [stale], {"a": ""})
@@ -113,7 +138,7 @@ def test_an_index_is_asked_by_vectors_words_or_both(mode, asked):
             self.id, self.score = id, score
 
     class Index:
-        def search_many(self, *, queries=None, query_embeddings=None, top_k, with_content):
+        def search_many(self, *, queries=None, query_embeddings=None, top_k, filters, with_content):
             self.asked = set()
             if queries is not None:
                 assert queries == ["q"]
@@ -121,9 +146,10 @@ def test_an_index_is_asked_by_vectors_words_or_both(mode, asked):
             if query_embeddings is not None:
                 assert query_embeddings == ["vector of q"]
                 self.asked.add("vectors")
-            assert (top_k, with_content) == (7, False)
+            assert (top_k, filters, with_content) == (7, {"field": "meta.lang"}, False)
             return [[Found("a", 2.0), Found("b", None)]]
 
     index = Index()
-    assert index_search(index, Encoder(), mode)(["q"], 7) == [[("a", 2.0), ("b", 0.0)]]
+    search = index_search(index, Encoder(), mode, filters={"field": "meta.lang"})
+    assert search(["q"], 7) == [[("a", 2.0), ("b", 0.0)]]
     assert index.asked == asked

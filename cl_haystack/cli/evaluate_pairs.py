@@ -1,0 +1,112 @@
+"""``cl-haystack evaluate`` of judged pairs: metrics, thresholds, report."""
+
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+from rich.markup import escape
+
+from cl_haystack.cli.console import err, out, print_json, progress_bar
+from cl_haystack.cli.evaluate_output import circumstances, comparisons_json, intervals_json, print_figures
+from cl_haystack.cli.models import describe_model, open_model, training_of
+
+if TYPE_CHECKING:
+    from cl_haystack.bundle.manifest import Threshold
+    from cl_haystack.encoder import TextEncoder
+    from cl_haystack.evaluation.pair_report import PairStudy
+    from cl_haystack.evaluation.pair_tasks import PairResult, PairTask
+
+
+def run(
+    model: str, path: Path, *, baseline: str | None, calibrate: list[str], report: Path | None, as_json: bool
+) -> None:
+    """Evaluate, calibrate, tell."""
+    from cl_haystack.bundle.calibration import check_writable, write_thresholds
+    from cl_haystack.evaluation.drawing import require_matplotlib
+    from cl_haystack.evaluation.pair_report import pair_report, study_pairs
+    from cl_haystack.evaluation.pair_tasks import read_pair_task
+    from cl_haystack.evaluation.report import write_report
+    from cl_haystack.evaluation.significance import require_scipy
+    from cl_haystack.evaluation.thresholds import choose_threshold
+
+    wanted = dict(map(_wanted, calibrate))
+    require_scipy()  # say what is missing before minutes of work, not after
+    if wanted:
+        check_writable(model)
+    if report is not None:
+        require_matplotlib()
+    task = read_pair_task(path)
+    encoder, result = _evaluate(task, model)
+    before = [_evaluate(task, baseline)] if baseline else []
+    study = study_pairs(task, [*(found for _, found in before), result])
+    thresholds = {
+        name: choose_threshold(task, result, precision=precision) for name, precision in wanted.items()
+    }
+    if thresholds:
+        write_thresholds(model, thresholds)
+    if report is not None:
+        systems = {found.label: training_of(opened) for opened, found in [*before, (encoder, result)]}
+        models = {"model": model} | ({"baseline": baseline} if baseline else {})
+        provenance = {name: describe_model(value) for name, value in models.items()}
+        study = replace(
+            study,
+            threshold=next((found.score for found in thresholds.values()), None),
+            datasheet={label: facts for label, facts in systems.items() if facts},
+            provenance=provenance | circumstances(path),
+        )
+        write_report(report, pair_report(study))
+    if as_json:
+        print_json(_as_json(study, thresholds))
+        return
+    out.print(f"{escape(task.name)}: {len(task.anchors):,} judged pairs")
+    print_figures(study.rows, study.comparisons, task.metrics, [str(oddity) for oddity in task.oddities])
+    _print_thresholds(thresholds, model)
+    if report is not None:
+        err.print(f"report: {report}")
+
+
+def _evaluate(task: "PairTask", model: str) -> "tuple[TextEncoder, PairResult]":
+    from cl_haystack.evaluation.pair_tasks import evaluate_pairs
+
+    encoder, label = open_model(model)
+    with progress_bar(f"scoring with {label}") as on_progress:
+        return encoder, evaluate_pairs(task, encoder, label=label, on_progress=on_progress)
+
+
+def _wanted(text: str) -> tuple[str, float]:
+    name, equals, precision = text.partition("=")
+    try:
+        if name and equals:
+            return name, float(precision)
+    except ValueError:
+        pass
+    problem = f"found {text!r}; expected NAME=PRECISION, such as duplicate=0.95"
+    raise typer.BadParameter(problem, param_hint="--calibrate")
+
+
+def _print_thresholds(thresholds: "dict[str, Threshold]", model: str) -> None:
+    for name, found in thresholds.items():
+        low, high = found.precision_ci95
+        out.print(
+            f"threshold [bold]{escape(name)}[/bold]: similarity {found.score:.4f}, precision "
+            f"{found.precision:.3f} [dim]{low:.3f}..{high:.3f}[/dim], recall {found.recall:.3f}; "
+            f"written into {escape(model)}"
+        )
+
+
+def _as_json(study: "PairStudy", thresholds: "dict[str, Threshold]") -> dict[str, Any]:
+    *before, result = study.results
+
+    def facts(found: "PairResult") -> dict[str, Any]:
+        return {"system": found.label} | found.model_dump(exclude={"label", "scores"})
+
+    shown = facts(result) | {
+        "intervals": intervals_json(study.rows[-1]),
+        "oddities": [asdict(oddity) for oddity in study.task.oddities],
+    }
+    if before:
+        shown |= {"baseline": facts(before[0]), "comparisons": comparisons_json(study.comparisons)}
+    if thresholds:
+        shown["thresholds"] = {name: found.model_dump() for name, found in thresholds.items()}
+    return shown
