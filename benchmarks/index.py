@@ -1,30 +1,42 @@
-"""Writing ready-made vectors: haystack's DocumentWriter over OpenSearchDocumentStore, and index_documents.
+"""Indexing: the stock path and ours, what a job adds to embedding, and its memory.
 
-    python benchmarks/index.py [--documents 2000] [--dimension 384] [--rounds 2] [--streams 1 2]
+    python benchmarks/index.py write [--documents 5183] [--dimension 384] [--rounds 2] [--streams 1 2]
+    python benchmarks/index.py overhead --bundle BUNDLE [--documents 300] [--rounds 2]
+    python benchmarks/index.py memory [--documents 10000 1000000] [--dimension 16] [--bundle BUNDLE]
 
-Needs a server at OPENSEARCH_URL. Every round runs every side once on a new index with one shard and no
-replica, until its documents can be searched; the best round of each side counts. The last line is JSON.
+Needs a server at OPENSEARCH_URL. Sides take turns; the best round of each counts; processor time is the
+client's. The last line is JSON. ``write``: ready-made vectors, with DocumentWriter in a Pipeline and with
+index_documents, until they can be searched; indices have one shard and no replica. ``overhead``: texts
+embedded alone, and embedded and written by a job. ``memory``: the peak of a process that runs one job on
+generated documents, for each number of them; with a bundle they are embedded, otherwise carry vectors.
 """
 
 import argparse
 import functools
 import json
 import os
+import resource
+import subprocess
+import sys
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
-from haystack import Document
+from haystack import Document, Pipeline
 from haystack.components.writers import DocumentWriter
 from haystack_integrations.document_stores.opensearch import OpenSearchDocumentStore
+from numpy.typing import NDArray
 
 from cl_haystack.data.stdlib_docs import read_stdlib_docstrings
+from cl_haystack.encoder import Encoder
 from cl_haystack.opensearch import OpenSearchIndex, index_documents
 from cl_haystack.opensearch.connection import DEFAULT_URL
 
-Side = Callable[[str, str, list[Document]], None]
+URL = os.environ.get("OPENSEARCH_URL", DEFAULT_URL)
+Side = Callable[[str], None]
 
 
 class NoEncoder:
@@ -40,74 +52,177 @@ class NoEncoder:
     encode_documents = encode_queries
 
 
-def stock(url: str, name: str, documents: list[Document]) -> None:
-    """Write as Haystack does."""
-    dimension = len(documents[0].embedding or [])
-    store = OpenSearchDocumentStore(
-        hosts=url,
-        index=name,
-        embedding_dim=dimension,
-        http_auth=None,
-        method={"name": "hnsw", "engine": "lucene", "space_type": "cosinesimil"},
-        settings={"index.knn": True, "number_of_replicas": 0},
-    )
-    written = DocumentWriter(store).run(documents)["documents_written"]
-    assert written == store.count_documents() == len(documents)
-    store.close()
+class WordVectors:
+    """Unit vectors that lie as real ones do: texts that share words are near each other.
+
+    Independent random vectors have no neighbours, and cost HNSW half as much again.
+
+    :param dimension: of the vectors.
+    """
+
+    def __init__(self, dimension: int) -> None:
+        self._random = np.random.default_rng(0)
+        self._words: dict[str, NDArray[np.float64]] = {}
+        self._dimension = dimension
+
+    def __call__(self, text: str) -> list[float]:
+        """Return the mean of a random vector a word, and a tenth of noise, which tells equal texts apart."""
+        words = text.lower().split()[:50]
+        for word in words:
+            if word not in self._words:
+                self._words[word] = self._random.normal(size=self._dimension)
+        vector = np.mean([self._words[word] for word in words], axis=0)
+        vector += 0.3 * np.linalg.norm(vector) * self._unit(self._random.normal(size=self._dimension))
+        return list(self._unit(vector).astype(np.float32).tolist())
+
+    @staticmethod
+    def _unit(vector: NDArray[np.float64]) -> NDArray[np.float64]:
+        unit: NDArray[np.float64] = vector / np.linalg.norm(vector)
+        return unit
 
 
-def ours(streams: int, bundle: Any, url: str, name: str, documents: list[Document]) -> None:
-    """Write as the indexing job does."""
-    index = OpenSearchIndex(url, name, bundle, settings={"number_of_replicas": 0})
-    index_documents(documents, index, NoEncoder(bundle), streams=streams)
-    assert index.count() == len(documents)
+def corpus(count: int, vector: Callable[[str], list[float]] | None) -> Iterator[Document]:
+    """Generate documents: texts of the standard library, again and again, with a number."""
+    bodies = [docstring.body for docstring in read_stdlib_docstrings() if docstring.body.strip()]
+    for number in range(count):
+        text = f"{number} {bodies[number % len(bodies)]}"
+        embedding = None if vector is None else vector(text)
+        yield Document(id=f"d{number}", content=text, meta={"n": number}, embedding=embedding)
+
+
+@contextmanager
+def new_index(bundle: Any) -> Iterator[OpenSearchIndex]:
+    """Open an index of a new name, deleted at the end."""
+    name = f"benchmark-{uuid.uuid4().hex}"
+    index = OpenSearchIndex(URL, name, bundle, settings={"number_of_replicas": 0})
+    yield index
+    index.delete()
     index.close()
 
 
-def corpus(count: int, dimension: int) -> list[Document]:
-    """Return texts of the standard library with random unit vectors."""
-    bodies = [docstring.body for docstring in read_stdlib_docstrings()]
-    vectors = np.random.default_rng(0).normal(size=(count, dimension)).astype(np.float32)
-    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-    return [
-        Document(
-            id=f"d{number}",
-            content=bodies[number % len(bodies)],
-            meta={"n": number},
-            embedding=vector.tolist(),
+def best_of(sides: dict[str, Side], rounds: int) -> dict[str, tuple[float, float]]:
+    """Let the sides take turns; return the best seconds of each, and the processor seconds of that round."""
+    best: dict[str, tuple[float, float]] = {}
+    for _ in range(rounds):
+        for side, run in sides.items():
+            started, worked = time.perf_counter(), time.process_time()
+            run(side)
+            seconds = (time.perf_counter() - started, time.process_time() - worked)
+            best[side] = min(best.get(side, seconds), seconds)
+    return best
+
+
+def write(options: argparse.Namespace) -> dict[str, Any]:
+    """Compare writing ready-made vectors."""
+    from tests.opensearch_fakes import tiny_bundle
+
+    documents = list(corpus(options.documents[0], WordVectors(options.dimension)))
+    bundle = tiny_bundle(options.dimension)
+
+    def stock(side: str) -> None:
+        with new_index(bundle) as index:
+            store = OpenSearchDocumentStore(
+                hosts=URL,
+                index=index.name,
+                embedding_dim=options.dimension,
+                http_auth=None,
+                method={"name": "hnsw", "engine": "lucene", "space_type": "cosinesimil"},
+                settings={"index.knn": True, "number_of_replicas": 0},
+            )
+            pipeline = Pipeline()
+            pipeline.add_component("writer", DocumentWriter(store))
+            written = pipeline.run({"writer": {"documents": documents}})["writer"]["documents_written"]
+            assert written == store.count_documents() == len(documents)
+            store.close()
+
+    def ours(streams: int, side: str) -> None:
+        with new_index(bundle) as index:
+            index_documents(documents, index, NoEncoder(bundle), streams=streams)
+            assert index.count() == len(documents)
+
+    sides: dict[str, Side] = {"stock": stock}
+    sides |= {f"ours, streams={count}": functools.partial(ours, count) for count in options.streams}
+    best = best_of(sides, options.rounds)
+    for side, (seconds, worked) in best.items():
+        rate, ratio = len(documents) / seconds, best["stock"][0] / seconds
+        print(
+            f"{side:18} {seconds:7.2f} s ({worked:.2f} s of the client's processor) {rate:7.0f} documents/s "
+            f"{ratio:6.2f} of stock's rate"
         )
-        for number, vector in enumerate(vectors)
-    ]
+    return {"documents": len(documents), "seconds": best}
+
+
+def overhead(options: argparse.Namespace) -> dict[str, Any]:
+    """Compare a job with embedding alone."""
+    if options.bundle is None:
+        raise SystemExit("overhead needs --bundle")
+    encoder = Encoder.load(options.bundle)
+    documents = list(corpus(options.documents[0], None))
+
+    def embedding(side: str) -> None:
+        encoder.encode_documents([document.content or "" for document in documents])
+
+    def job(side: str) -> None:
+        with new_index(encoder.bundle) as index:
+            index_documents(documents, index, encoder)
+
+    embedding("warm up")
+    best = best_of({"embedding alone": embedding, "job": job}, options.rounds)
+    more = best["job"][0] / best["embedding alone"][0] - 1
+    for side, (seconds, worked) in best.items():
+        print(f"{side:18} {seconds:7.2f} s ({worked:.2f} s of the client's processor)")
+    print(f"the job takes {more:+.1%} of the time of embedding alone")
+    return {"documents": len(documents), "seconds": best, "overhead": more}
+
+
+def memory(options: argparse.Namespace) -> dict[str, Any]:
+    """Run one job a process, and ask the system for the peak of each."""
+    peaks: dict[int, float] = {}
+    for count in options.documents:
+        command = [sys.executable, __file__, "one-job", "--documents", str(count)]
+        command += ["--dimension", str(options.dimension)]
+        command += [] if options.bundle is None else ["--bundle", options.bundle]
+        done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+        result = json.loads(done.stdout.splitlines()[-1])
+        peaks[count] = result["peak_mb"]
+        print(f"{count:9,} documents {result['seconds']:7.1f} s, peak {result['peak_mb']:.0f} MB", flush=True)
+    return {"peak_mb": peaks}
+
+
+def one_job(options: argparse.Namespace) -> dict[str, Any]:
+    """Run the job of :func:`memory`."""
+    from tests.opensearch_fakes import tiny_bundle
+
+    encoder: Any
+    if options.bundle is None:
+        encoder, vector = NoEncoder(tiny_bundle(options.dimension)), WordVectors(options.dimension)
+    else:
+        encoder, vector = Encoder.load(options.bundle), None
+    with new_index(encoder.bundle) as index:
+        started = time.perf_counter()
+        report = index_documents(corpus(options.documents[0], vector), index, encoder)
+        assert report.written == options.documents[0]
+        seconds = time.perf_counter() - started
+    return {"seconds": seconds, "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}
+
+
+WHAT = {"write": write, "overhead": overhead, "memory": memory, "one-job": one_job}
+DOCUMENTS = {"write": [5183], "overhead": [300], "memory": [10_000, 1_000_000]}  # 5,183: SciFact's
 
 
 def main() -> None:
-    """Run every side in every round and print the best."""
-    from tests.opensearch_fakes import tiny_bundle
-
+    """Measure what the command line says."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--documents", type=int, default=2000)
-    parser.add_argument("--dimension", type=int, default=384)
+    parser.add_argument("what", choices=WHAT)
+    parser.add_argument("--documents", type=int, nargs="+")
+    parser.add_argument("--dimension", type=int)
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--streams", type=int, nargs="+", default=[1, 2])
+    parser.add_argument("--bundle")
     options = parser.parse_args()
-    url = os.environ.get("OPENSEARCH_URL", DEFAULT_URL)
-    documents = corpus(options.documents, options.dimension)
-    bundle = tiny_bundle(options.dimension)
-    sides: dict[str, Side] = {"stock": stock}
-    for streams in options.streams:
-        sides[f"ours, streams={streams}"] = functools.partial(ours, streams, bundle)
-    best = dict.fromkeys(sides, float("inf"))
-    for _ in range(options.rounds):
-        for side, write in sides.items():
-            name = f"benchmark-{uuid.uuid4().hex}"
-            started = time.perf_counter()
-            write(url, name, documents)
-            best[side] = min(best[side], time.perf_counter() - started)
-            OpenSearchIndex(url, name, bundle).delete()
-    for side, seconds in best.items():
-        rate, ratio = len(documents) / seconds, best["stock"] / seconds
-        print(f"{side:18} {seconds:7.2f} s {rate:9.0f} documents/s {ratio:6.2f} of stock's rate")
-    print(json.dumps({"documents": len(documents), "seconds": best}))
+    options.documents = options.documents or DOCUMENTS[options.what]
+    options.dimension = options.dimension or (384 if options.what == "write" else 16)
+    print(json.dumps(WHAT[options.what](options)))
 
 
 if __name__ == "__main__":

@@ -22,9 +22,9 @@ from cl_haystack.errors import CLHaystackError, ConfigurationError, IndexingErro
 from cl_haystack.opensearch.binding import META_KEY, IndexBinding
 from cl_haystack.opensearch.capabilities import ServerCapabilities
 from cl_haystack.opensearch.connection import Connection
-from cl_haystack.opensearch.content_hash import HASH_FIELD, keeps_hashes
+from cl_haystack.opensearch.content_hash import keeps_hashes
 from cl_haystack.opensearch.failures import opensearch_errors
-from cl_haystack.opensearch.mapping import index_body, nested_fields, vector_field
+from cl_haystack.opensearch.mapping import EMBEDDING_FIELD, index_body, nested_fields, vector_field
 from cl_haystack.opensearch.settings import IndexSettings
 
 RECHECK_AFTER_S = 1.0
@@ -248,35 +248,31 @@ class BoundIndex:
             answer = self._client.indices.delete(index=self.name, ignore=[404])
         return "error" not in answer
 
-    def existing_ids(self, ids: Sequence[str]) -> set[str]:
-        """Return which of these ids have a document, even before a refresh."""
-        self.check()
-        return {hit["_id"] for hit in self._mget(ids, {"_source": "false"})}
-
     @property
     def keeps_hashes(self) -> bool:
         """Whether the index stores content hashes; one that was not made by this version does not."""
         self.check()
         return self._keeps_hashes
 
-    def stored_hashes(self, targets: Sequence[dict[str, Any]]) -> dict[str, str | None]:
-        """Return which of these documents are there, with their content hashes, even before a refresh.
+    def existing_ids(self, targets: Sequence[dict[str, Any]]) -> set[str]:
+        """Return which of these documents are there, even before a refresh.
 
         :param targets: ``{"_id": …}``, and ``"routing"`` where a document has one.
-        :returns: by id; None for a document without a hash.
+        :returns: their ids.
         """
-        if not targets:
-            return {}
+        return {hit["_id"] for hit in self._mget(targets, {"_source": "false"})}
+
+    def stored_sources(self, targets: Sequence[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+        """Return what is stored of these documents, without the vectors, even before a refresh.
+
+        :param targets: ``{"_id": …}``, and ``"routing"`` where a document has one.
+        :returns: by id; those that do not exist are left out.
+        """
         params = {
-            "_source": "false",
-            "stored_fields": HASH_FIELD,
-            "filter_path": "docs._id,docs.found,docs.fields",
+            "_source_excludes": EMBEDDING_FIELD,
+            "filter_path": "docs._id,docs.found,docs._source",
         }
-        with opensearch_errors(self.connection.url, self.name):
-            found = self._client.mget(body={"docs": list(targets)}, index=self.name, params=params)["docs"]
-        return {
-            hit["_id"]: hit.get("fields", {}).get(HASH_FIELD, [None])[0] for hit in found if hit.get("found")
-        }
+        return {hit["_id"]: hit.get("_source", {}) for hit in self._mget(targets, params)}
 
     def close(self) -> None:
         """Close the connections; the next use opens new ones."""
@@ -367,9 +363,10 @@ class BoundIndex:
             "`cl-haystack index` or OpenSearchIndex.create(), or correct the name"
         )
 
-    def _mget(self, ids: Sequence[str], params: dict[str, str]) -> list[dict[str, Any]]:
-        if not ids:
+    def _mget(self, targets: Sequence[dict[str, Any]], params: dict[str, str]) -> list[dict[str, Any]]:
+        self.check()
+        if not targets:
             return []
         with opensearch_errors(self.connection.url, self.name):
-            found = self._client.mget(body={"ids": list(ids)}, index=self.name, params=params)["docs"]
+            found = self._client.mget(body={"docs": list(targets)}, index=self.name, params=params)["docs"]
         return [hit for hit in found if hit.get("found")]

@@ -19,7 +19,6 @@ from opensearchpy import OpenSearch
 from opensearchpy.exceptions import OpenSearchException, TransportError
 
 from cl_haystack.errors import CLHaystackError, IndexingError, ServerUnavailableError
-from cl_haystack.opensearch.content_hash import HASH_FIELD
 from cl_haystack.opensearch.failures import (
     is_busy,
     may_heal,
@@ -29,6 +28,7 @@ from cl_haystack.opensearch.failures import (
     status_of,
     translate,
 )
+from cl_haystack.opensearch.mapping import EMBEDDING_FIELD
 from cl_haystack.opensearch.patience import DEFAULT_RETRY_FOR_S, Patience
 from cl_haystack.opensearch.write_target import WriteTarget
 
@@ -238,15 +238,14 @@ class BulkWriter:
 
     def _is_stored(self, action: Action) -> bool:
         sent = orjson.loads(action.lines.split(b"\n", 1)[1])
-        sent.pop("embedding", None)
-        sent.pop(HASH_FIELD, None)
+        sent.pop(EMBEDDING_FIELD, None)
 
         def stored() -> dict[str, Any]:
             with opensearch_errors(self._url, self._index):
                 answer: dict[str, Any] = self._client.mget(
                     body={"docs": [action.target]},
                     index=self._index,
-                    params={"_source_excludes": "embedding"},
+                    params={"_source_excludes": EMBEDDING_FIELD},
                 )
             return answer
 

@@ -1,10 +1,13 @@
-"""What tells an unchanged document before it is embedded: a hash, stored beside the document.
+"""What tells an unchanged document before it is embedded: a hash, stored with the document.
 
-The hash covers the stored form (content and meta), the model, and how its text is put together, so equal
-hashes mean that writing again would change nothing. It lies in a stored field that is left out of
-``_source``: stock components, which take every field of ``_source`` for meta, never see it, and whatever else
-changes a document (an update, a stock writer, a reindex) drops it, so that a hash never speaks for a document
-that it was not made of.
+The hash covers the stored form (content and meta), the model, and how its text is put together. Where it is
+equal, and what is stored now is still what it was made of, writing again would change nothing; the second is
+looked at because an update by somebody else keeps the hash.
+
+It lies in ``_source`` under a name that Haystack reserves and forgets when it reads a document, so no
+component takes it for meta. A field that is left out of ``_source`` would be hidden better, but the server
+then keeps a second, whole source for replicas that catch up, with the vector as text: 5.4 MB for 1,000
+documents of 384 dimensions instead of 2.0 (OpenSearch 3.6).
 """
 
 import hashlib
@@ -14,9 +17,8 @@ from typing import Any
 import numpy as np
 import orjson
 
-HASH_FIELD = "cl_haystack_hash"
-SOURCE_WITHOUT_HASH: dict[str, Any] = {"excludes": [HASH_FIELD]}
-HASH_MAPPING: dict[str, Any] = {"type": "keyword", "index": False, "doc_values": False, "store": True}
+HASH_FIELD = "id_hash_keys"
+HASH_MAPPING: dict[str, Any] = {"type": "keyword", "index": False, "doc_values": False}
 _FORMAT = 1
 _DIGEST_BYTES = 16
 
@@ -50,4 +52,4 @@ class ContentHasher:
 
 def keeps_hashes(mapping: dict[str, Any]) -> bool:
     """Return whether an index stores hashes: those that this version made do."""
-    return HASH_FIELD in mapping.get("properties", {})
+    return bool(mapping.get("properties", {}).get(HASH_FIELD) == HASH_MAPPING)

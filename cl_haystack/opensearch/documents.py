@@ -26,7 +26,6 @@ _JSON_OPTIONS = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS | orjson.OP
 # Names that flat meta may not take: Haystack keeps such keys in a nested "meta" (Document.to_dict).
 _RESERVED = frozenset(field.name for field in dataclasses.fields(Document)) | {
     "content_type",
-    "id_hash_keys",
     "dataframe",
     HASH_FIELD,
 }
@@ -43,13 +42,13 @@ class StoredDocument(Document):
     """
 
     def __init__(self, hit: dict[str, Any]) -> None:
-        source = hit.get("_source") or {"id": hit["_id"]}
+        source, _ = split_hash(hit.get("_source") or {"id": hit["_id"]})
         content = source.get("content")
         meta = {name: value for name, value in source.items() if name not in _RESERVED}
         if "_routing" in hit:
             meta[ROUTING_FIELD] = hit["_routing"]
         super().__init__(id=hit["_id"], content=content if isinstance(content, str) else None, meta=meta)
-        self.source = orjson.dumps(source, option=_JSON_OPTIONS)
+        self.source = canonical_json(source)
 
 
 def embedding_text(document: Document, meta_fields: Sequence[str] = (), separator: str = "\n") -> str:
@@ -106,6 +105,22 @@ def with_embedding(
     if not np.isfinite(row).all():
         raise UnwritableDocumentError("the embedding holds NaN or an infinite number")
     return source[:-1] + b',"embedding":' + orjson.dumps(row, option=_JSON_OPTIONS) + end
+
+
+def split_hash(source: dict[str, Any]) -> tuple[dict[str, Any], str | None]:
+    """Return a stored document without its hash, and the hash.
+
+    :param source: an element's ``_source`` in an answer.
+    :returns: the rest of it, and the hash; None where it has none.
+    """
+    rest = {name: value for name, value in source.items() if name != HASH_FIELD}
+    found = source.get(HASH_FIELD)
+    return rest, found if isinstance(found, str) else None
+
+
+def canonical_json(source: dict[str, Any]) -> bytes:
+    """Return a stored document, read back, as :func:`source_json` wrote it."""
+    return orjson.dumps(source, option=_JSON_OPTIONS)
 
 
 def read_hit(hit: dict[str, Any]) -> Document:

@@ -122,9 +122,8 @@ class OpenSearchIndex(SearchableIndex):
         :param with_embedding: return the documents' vectors too.
         :returns: in the order of ``ids``; those that do not exist are left out.
         """
-        self.check()
         params = {} if with_embedding else {"_source_excludes": EMBEDDING_FIELD}
-        return [read_hit(hit) for hit in self._mget(ids, params)]
+        return [read_hit(hit) for hit in self._mget([{"_id": name} for name in ids], params)]
 
     def to_dict(self) -> dict[str, Any]:
         """Return the constructor's arguments as plain types, for a pipeline's YAML.

@@ -13,7 +13,7 @@ from typing import Any
 
 from cl_haystack.opensearch.binding import META_KEY, IndexBinding
 from cl_haystack.opensearch.capabilities import ServerCapabilities
-from cl_haystack.opensearch.content_hash import HASH_FIELD, HASH_MAPPING, SOURCE_WITHOUT_HASH
+from cl_haystack.opensearch.content_hash import HASH_FIELD, HASH_MAPPING
 from cl_haystack.opensearch.settings import IndexSettings, SpaceType
 
 CONTENT_FIELD = "content"
@@ -46,7 +46,6 @@ def index_body(
             **settings.extra_settings,
         },
         "mappings": {
-            "_source": SOURCE_WITHOUT_HASH,
             "_meta": {META_KEY: binding.stored()},
             "properties": {
                 CONTENT_FIELD: _given(**content),

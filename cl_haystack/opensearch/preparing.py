@@ -23,8 +23,10 @@ from cl_haystack.opensearch.content_hash import ContentHasher
 from cl_haystack.opensearch.documents import (
     ROUTING_FIELD,
     UnwritableDocumentError,
+    canonical_json,
     embedding_text,
     source_json,
+    split_hash,
     with_embedding,
 )
 from cl_haystack.opensearch.index import OpenSearchIndex
@@ -97,6 +99,13 @@ class _Draft:
     def routing(self) -> str | None:
         routing: str | None = self.document.meta.get(ROUTING_FIELD)
         return routing
+
+    def is_stored(self, source: dict[str, Any] | None) -> bool:
+        """Return whether what an index holds, without the vector, is this very document."""
+        if source is None:
+            return False
+        rest, content_hash = split_hash(source)
+        return content_hash == self.hash and canonical_json(rest) == self.source
 
     def target(self) -> dict[str, Any]:
         """Return how a request names the document."""
@@ -183,15 +192,16 @@ class Preparer:
             return drafts
         uncertain = self.in_flight.ids() | _repeated(drafts)  # before the index is asked, not after
         targets = [draft.target() for draft in drafts]
-        stored = self.patience(lambda: self.index.stored_hashes(targets))
-
-        def is_stored(draft: _Draft) -> bool:
-            name = draft.document.id
-            if self.policy == DuplicatePolicy.SKIP:
-                return name in stored
-            return stored.get(name) == draft.hash and name not in uncertain
-
-        left = [draft for draft in drafts if not is_stored(draft)]
+        if self.policy == DuplicatePolicy.SKIP:
+            there = self.patience(lambda: self.index.existing_ids(targets))
+            left = [draft for draft in drafts if draft.document.id not in there]
+        else:
+            stored = self.patience(lambda: self.index.stored_sources(targets))
+            left = [
+                draft
+                for draft in drafts
+                if draft.document.id in uncertain or not draft.is_stored(stored.get(draft.document.id))
+            ]
         # Where nothing may have been there before, what is there was written by the earlier run of this job.
         window.ledger.count(**{"written" if strict else "skipped": len(drafts) - len(left)})
         return left

@@ -92,7 +92,7 @@ def test_an_index_made_again_by_another_model_is_noticed(make_index: MakeIndex) 
     time.sleep(RECHECK_AFTER_S)
     for use in (
         lambda: index.search(VECTOR),
-        lambda: index.existing_ids(["1"]),
+        lambda: index.existing_ids([{"_id": "1"}]),
         lambda: index.check_answer([index.name]),  # what a job does with each answer
     ):
         with pytest.raises(SpaceMismatchError, match=r"'other'.*'tiny'"):
@@ -201,7 +201,7 @@ def test_documents_come_back_by_id_in_the_order_asked_for(make_index: MakeIndex)
     found = index.get_documents(["3", "nothing", "0"])
     assert found == [documents[3], documents[0]]
     assert len(index.get_documents(["3"], with_embedding=True)[0].embedding or []) == 8
-    assert index.existing_ids(["1", "9"]) == {"1"}
+    assert index.existing_ids([{"_id": "1"}, {"_id": "9"}]) == {"1"}
     assert index.get_documents([]) == []
 
 

@@ -16,6 +16,7 @@ from haystack.document_stores.types import DuplicatePolicy
 
 from cl_haystack.errors import IndexingError, RejectedDocumentsError, ServerUnavailableError
 from cl_haystack.opensearch import OpenSearchIndex, index_documents, patience
+from cl_haystack.opensearch.content_hash import HASH_FIELD
 from cl_haystack.progress import Progress
 from tests.opensearch_fakes import FaultyClient, WordEncoder, tiny_bundle
 
@@ -152,6 +153,33 @@ def test_an_index_without_hashes_is_written_as_it_always_was(
     assert set(contents(foreign)["d1"]) == {"id", "content", "n", "blob", "score", "embedding"}
 
 
+def test_hashes_take_little_room_on_disk(make_index: MakeIndex, index_name: str) -> None:
+    """Vectors are stored once, not a second time as text for replicas."""
+    bundle = tiny_bundle(256)
+    documents = [
+        Document(id=f"d{number}", content="text", embedding=vector.tolist())
+        for number, vector in enumerate(np.random.default_rng(0).normal(size=(200, 256)))
+    ]
+    index = make_index(bundle, settings={"number_of_replicas": 0})
+    index_documents(documents, index, WordEncoder(bundle))
+    client, plain = index.connection.client(), f"{index_name}-plain"
+    mapping = client.indices.get_mapping(index=index.name)[index.name]["mappings"]
+    del mapping["properties"][HASH_FIELD]
+    body = {"mappings": mapping, "settings": {"index.knn": True, "number_of_replicas": 0}}
+    client.indices.create(index=plain, body=body)
+    try:
+        foreign = make_index(bundle, name=plain)
+        index_documents(documents, foreign, WordEncoder(bundle))
+        client.indices.flush(index=f"{index.name},{plain}")
+        sizes = {
+            name: entry["primaries"]["store"]["size_in_bytes"]
+            for name, entry in client.indices.stats(index=f"{index.name},{plain}")["indices"].items()
+        }
+        assert sizes[index.name] < 1.1 * sizes[plain]
+    finally:
+        client.indices.delete(index=plain)
+
+
 def test_force_merge_leaves_one_segment(make_index: MakeIndex, encoder: WordEncoder) -> None:
     index = make_index(settings={"number_of_replicas": 0})
     for start in range(0, 30, 10):
@@ -217,7 +245,9 @@ def test_a_text_of_20_mb_disturbs_no_other_document(make_index: MakeIndex, encod
     encoder.encode_documents = lambda texts, **options: np.ones((len(texts), 8), np.float32)  # type: ignore[method-assign]
     report = index_documents([*corpus(5), large, *corpus(10)[5:]], index, encoder, on_rejected="report")
     assert (report.read, report.written + report.rejected) == (11, 11)
-    assert {document.id for document in corpus(10)} <= {*index.existing_ids([f"d{n}" for n in range(10)])}
+    assert {document.id for document in corpus(10)} <= {
+        *index.existing_ids([{"_id": f"d{n}"} for n in range(10)])
+    }
 
 
 def test_without_dead_letters_refusals_raise_after_the_rest_is_written(
@@ -338,7 +368,7 @@ def test_an_index_that_vanishes_meanwhile_is_noticed(make_index: MakeIndex, enco
 
     def stream() -> Iterator[Document]:
         yield from corpus(20)
-        while len(index.existing_ids([document.id for document in corpus(20)])) < 20:
+        while len(index.existing_ids([{"_id": document.id} for document in corpus(20)])) < 20:
             time.sleep(0.02)
         index.connection.client().indices.delete(index=index.name)
         yield from corpus(40)[20:]  # makes the server create the index anew, without mapping and binding
