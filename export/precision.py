@@ -47,7 +47,7 @@ def _as_traced(_: Path, __: Any) -> str:
 
 
 def _half(file: Path, config: Any) -> str:
-    return f"fp16 transformer, fp32 pooling; {_fuse(file, config)}"
+    return f"fp16 transformer, fp32 pooling; {_fuse(file, config, keep_additions=False)}"
 
 
 def _dynamic_int8(file: Path, config: Any) -> str:
@@ -80,7 +80,7 @@ def _block_int8(file: Path, config: Any) -> str:
     return f"int8 weights in blocks of {_BLOCK_SIZE}, activations by row; {fused}"
 
 
-def _fuse(file: Path, config: Any, *, keep_projections: bool = False) -> str:
+def _fuse(file: Path, config: Any, *, keep_projections: bool = False, keep_additions: bool = True) -> str:
     """Put attention, layer normalization and GELU into one node each, where the architecture has their form.
 
     The embeddings are left as they are: the fused node counts padding in its own way, and gains nothing.
@@ -89,11 +89,15 @@ def _fuse(file: Path, config: Any, *, keep_projections: bool = False) -> str:
     :param config: the transformer's configuration.
     :param keep_projections: leave the projections of queries, keys and values as matrix products of their
         own, which a quantizer of matrix products finds.
+    :param keep_additions: leave addition and layer normalization apart, which is faster on a CPU (see
+        ``encoder.session``) and slower on a GPU.
     :returns: whether the attention was fused, in words.
     """
     options = FusionOptions("bert")
     options.enable_embed_layer_norm = False
     options.use_multi_head_attention = keep_projections
+    options.enable_skip_layer_norm = not keep_additions
+    options.enable_bias_skip_layer_norm = not keep_additions
     fused = optimize_model(
         str(file),
         model_type="bert",  # the form of every encoder here; what has another form stays as it is

@@ -32,7 +32,8 @@ from cl_haystack.progress import OnProgress, Progress, ignore
 Kind = Literal["query", "document"]
 
 # Texts tokenized at a time. On a CPU texts run one by one, so a window need only be long enough to keep the
-# tokenizer's threads busy (256 are no faster and hold 6 MB more); on a GPU it is sorted by length, and the longer it is the less is padded.
+# tokenizer's threads busy (256 are no faster and hold 6 MB more); on a GPU it is sorted by length, and the
+# longer it is the less is padded.
 _WINDOW_TEXTS = {"cpu": 128, "cuda": 4096}
 _MAX_CACHED_CALL = 32  # queries; larger calls are jobs and evaluations, which would push out what people ask
 

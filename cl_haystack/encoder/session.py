@@ -25,6 +25,9 @@ _PROVIDERS: Mapping[Device, list[str]] = {
     "cpu": ["CPUExecutionProvider"],
     "cuda": ["CUDAExecutionProvider", "CPUExecutionProvider"],
 }
+# onnxruntime 1.32's kernel for the CPU takes 0.5 ms for 256 tokens, addition and normalization apart 0.1:
+# without this fusion an int8 MiniLM takes 0.87, 0.83 and 0.85 of the time at 16, 64 and 256 tokens.
+_SLOW_FUSIONS: Mapping[Device, list[str]] = {"cpu": ["SkipLayerNormFusion"], "cuda": []}
 _ERRORS_ONLY = 3
 
 
@@ -49,7 +52,12 @@ class OnnxRuntimeEngine:
             )
         options = _session_options(settings, dynamic_int8=dynamic_int8)
         try:
-            self._session = onnxruntime.InferenceSession(str(model_file), options, providers=wanted)
+            self._session = onnxruntime.InferenceSession(
+                str(model_file),
+                options,
+                providers=wanted,
+                disabled_optimizers=_SLOW_FUSIONS[settings.device],
+            )
         except Exception as error:  # onnxruntime's exceptions share no other base
             raise BundleError(model_file, f"onnxruntime cannot load it: {error}") from error
         if (found := self._session.get_providers()[0]) != wanted[0]:
