@@ -84,7 +84,7 @@ def find_overlap(pairs: Iterable[Pair], task: RetrievalTask) -> Overlap:
     """
     queries = _ids_by_text(task.queries)
     relevant = _relevant_texts(task)
-    similar = _SimilarTexts(task.queries)
+    similar = SimilarTexts(task.queries)
     exact: set[str] = set()
     near: set[str] = set()
     seen: set[str] = set()
@@ -129,7 +129,7 @@ def _relevant_texts(task: RetrievalTask) -> dict[str, set[str]]:
     return ids
 
 
-class _SimilarTexts:
+class SimilarTexts:
     """Finds the texts whose words are almost those of another, without comparing it with all of them.
 
     Words are put in one order, rare ones first. Two sets with a Jaccard similarity of at least t share one of

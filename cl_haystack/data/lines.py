@@ -4,9 +4,9 @@ Files come from spreadsheets and editors of all systems: a byte order mark, CRLF
 another encoding than UTF-8 is an error that says where.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import orjson
 
@@ -14,6 +14,19 @@ from cl_haystack.errors import DataError, quote
 
 _BOM = b"\xef\xbb\xbf"
 _UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
+
+OnFault = Callable[[DataError, bytes], None]
+"""Told a line that cannot be used: what is wrong with it, and its bytes. Reading goes on if it returns."""
+
+
+def refuse(fault: DataError, line: bytes) -> NoReturn:
+    """Stop at a line that cannot be used: the default wherever data is taken for complete.
+
+    :param fault: what is wrong, with path and line.
+    :param line: its bytes.
+    :raises DataError: always.
+    """
+    raise fault
 
 
 def read_lines(path: Path) -> Iterator[tuple[int, bytes]]:
@@ -40,26 +53,31 @@ def read_lines(path: Path) -> Iterator[tuple[int, bytes]]:
         raise DataError(f"cannot be read: {error.strerror or error}", path=path) from error
 
 
-def read_text_lines(path: Path) -> Iterator[tuple[int, str]]:
+def read_text_lines(path: Path, on_fault: OnFault = refuse) -> Iterator[tuple[int, str]]:
     """Yield number and text of each line of a file, line end included.
 
     :param path: an UTF-8 text file.
+    :param on_fault: told each line that is not UTF-8.
     :yields: the line's number, from 1, and its text.
-    :raises DataError: the file cannot be opened, or a line is not UTF-8.
+    :raises DataError: the file cannot be opened, or a line is not UTF-8 and nobody wants to know.
     """
     for number, line in read_lines(path):
         try:
-            yield number, line.decode()
+            text = line.decode()
         except UnicodeDecodeError as error:
-            raise DataError(_not_utf8(error), path=path, line=number) from None
+            on_fault(DataError(_not_utf8(error), path=path, line=number), line)
+        else:
+            yield number, text
 
 
-def read_json_objects(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+def read_json_objects(path: Path, on_fault: OnFault = refuse) -> Iterator[tuple[int, dict[str, Any]]]:
     """Yield number and object of each line of a JSONL file; blank lines are skipped.
 
     :param path: a file with one JSON object on each line.
+    :param on_fault: told each line that is not one JSON object.
     :yields: the line's number, from 1, and the object.
-    :raises DataError: the file cannot be opened or holds no object, or a line is not one JSON object.
+    :raises DataError: the file cannot be opened or holds no object, or a line is not one JSON object and
+        nobody wants to know.
     """
     empty = True
     for number, line in read_lines(path):
@@ -69,14 +87,13 @@ def read_json_objects(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
         try:
             record = orjson.loads(line)
         except orjson.JSONDecodeError as error:
-            raise DataError(_not_json(line, error), path=path, line=number) from None
-        if not isinstance(record, dict):
-            raise DataError(
-                f"found {quote(line.decode())}; expected one JSON object on each line (JSON Lines)",
-                path=path,
-                line=number,
-            )
-        yield number, record
+            on_fault(DataError(_not_json(line, error), path=path, line=number), line)
+            continue
+        if isinstance(record, dict):
+            yield number, record
+            continue
+        problem = f"found {quote(line.decode())}; expected one JSON object on each line (JSON Lines)"
+        on_fault(DataError(problem, path=path, line=number), line)
     if empty:
         raise DataError("the file is empty; expected one JSON object on each line", path=path)
 

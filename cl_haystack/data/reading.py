@@ -12,7 +12,7 @@ from typing import Any
 
 import orjson
 
-from cl_haystack.data.lines import read_json_objects, read_text_lines
+from cl_haystack.data.lines import OnFault, read_json_objects, read_text_lines, refuse
 from cl_haystack.data.records import KNOWN_FIELDS, Pair, parse_pair
 from cl_haystack.errors import DataError, MissingExtraError, quote
 
@@ -34,55 +34,95 @@ def read_pairs(path: str | Path) -> Iterator[Pair]:
     :raises DataError: the ending is unknown, the file is missing or empty, or a record is no pair.
     :raises MissingExtraError: the file is Parquet and pyarrow is not installed.
     """
+    return (pair for _, pair in read_numbered_pairs(path))
+
+
+def read_numbered_pairs(path: str | Path, on_fault: OnFault = refuse) -> Iterator[tuple[int, Pair]]:
+    """Read training pairs like :func:`read_pairs`, with their line, and go on behind one that is none.
+
+    :param path: a file that :func:`read_pairs` reads.
+    :param on_fault: told each line that is no pair.
+    :returns: the line (the row, for Parquet), from 1, and the pair.
+    :raises DataError: the ending is unknown, the file is missing or empty, it cannot be read on, or a line is
+        no pair and nobody wants to know.
+    :raises MissingExtraError: the file is Parquet and pyarrow is not installed.
+    """
     path = Path(path)
     reader = _READERS.get(path.suffix.lower())
     if reader is None:
         known = ", ".join(_READERS)
         raise DataError(f"unknown ending {path.suffix!r}; expected one of {known}", path=path)
-    return _parse(reader(path), path)
+    return _parse(reader(path, on_fault), path, on_fault)
 
 
-def _parse(records: Records, path: Path) -> Iterator[Pair]:
+def _parse(records: Records, path: Path, on_fault: OnFault) -> Iterator[tuple[int, Pair]]:
     for line, record in records:
         try:
-            yield parse_pair(record)
+            pair = parse_pair(record)
         except ValueError as error:
-            raise DataError(str(error), path=path, line=line) from None
+            on_fault(DataError(str(error), path=path, line=line), orjson.dumps(record, default=str))
+        else:
+            yield line, pair
 
 
-def _read_csv(path: Path) -> Records:
-    return _read_table(path, delimiter=",")
+def _read_csv(path: Path, on_fault: OnFault) -> Records:
+    return _read_table(path, on_fault, delimiter=",")
 
 
-def _read_tsv(path: Path) -> Records:
-    return _read_table(path, delimiter="\t")
+def _read_tsv(path: Path, on_fault: OnFault) -> Records:
+    return _read_table(path, on_fault, delimiter="\t")
 
 
-def _read_table(path: Path, *, delimiter: str) -> Records:
-    csv.field_size_limit(_MAX_CELL_CHARS)
-    rows = csv.reader((text for _, text in read_text_lines(path)), delimiter=delimiter, strict=True)
+def _read_table(path: Path, on_fault: OnFault, *, delimiter: str) -> Records:
     header: list[str] | None = None
     empty = True
-    while True:
-        line = rows.line_num + 1
-        try:
-            cells = next(rows, None)
-        except csv.Error as error:
-            raise DataError(f"{error}; check the quotes of this row", path=path, line=line) from None
-        if cells is None:
-            break
-        if not any(cells):
-            continue
+    for line, cells in _rows(path, on_fault, delimiter):
         if header is None:
             header = _check_header(cells, path, line)
             continue
         empty = False
         if len(cells) != len(header):
             problem = f"found {len(cells)} cells; expected {len(header)}, as in the header"
-            raise DataError(f"{problem}: quote cells that hold the separator", path=path, line=line)
-        yield line, _table_record(dict(zip(header, cells, strict=True)), path, line)
+            fault = DataError(f"{problem}: quote cells that hold the separator", path=path, line=line)
+            on_fault(fault, delimiter.join(cells).encode())
+            continue
+        try:
+            record = _table_record(dict(zip(header, cells, strict=True)), path, line)
+        except DataError as fault:
+            on_fault(fault, delimiter.join(cells).encode())
+        else:
+            yield line, record
     if empty:
         raise DataError("the file holds no row; expected a header and one pair a row", path=path)
+
+
+def _rows(path: Path, on_fault: OnFault, delimiter: str) -> Iterator[tuple[int, list[str]]]:
+    """Yield the rows that are not blank, each with its first line: cells may hold line ends."""
+    csv.field_size_limit(_MAX_CELL_CHARS)
+    first: tuple[int, str] | None = None
+
+    def lines() -> Iterator[str]:
+        nonlocal first
+        for number, text in read_text_lines(path, on_fault):
+            first = first or (number, text)
+            yield text
+
+    rows = csv.reader(lines(), delimiter=delimiter, strict=True)
+    while True:
+        first = None
+        try:
+            cells = next(rows, None)
+        except csv.Error as error:
+            assert first is not None
+            line, text = first
+            fault = DataError(f"{error}; check the quotes of this row", path=path, line=line)
+            on_fault(fault, text.encode())
+            continue
+        if cells is None:
+            return
+        if any(cells):
+            assert first is not None
+            yield first[0], cells
 
 
 def _check_header(cells: list[str], path: Path, line: int) -> list[str]:
@@ -112,7 +152,7 @@ def _table_record(cells: dict[str, str], path: Path, line: int) -> dict[str, Any
     return record
 
 
-def _read_parquet(path: Path) -> Records:
+def _read_parquet(path: Path, on_fault: OnFault) -> Records:
     try:
         import pyarrow as pa
         import pyarrow.parquet as pq
@@ -133,7 +173,7 @@ def _read_parquet(path: Path) -> Records:
         raise DataError("the file holds no row; expected one pair a row", path=path)
 
 
-_READERS: dict[str, Callable[[Path], Records]] = {
+_READERS: dict[str, Callable[[Path, OnFault], Records]] = {
     ".jsonl": read_json_objects,
     ".ndjson": read_json_objects,
     ".csv": _read_csv,

@@ -1,4 +1,4 @@
-"""``cl-haystack pairs``: training pairs from what people have."""
+"""``cl-haystack pairs from-corpus | from-qrels``: pairs from documents and judgements."""
 
 from collections.abc import Iterator
 from enum import StrEnum
@@ -12,8 +12,6 @@ from cl_haystack.cli.console import err, print_json
 
 if TYPE_CHECKING:
     from cl_haystack.data import Pair, PairCounts
-
-app = typer.Typer(no_args_is_help=True, help="Make training pairs out of a corpus or judgements.")
 
 Out = Annotated[Path, typer.Option("-o", "--out", metavar="PAIRS.jsonl", help="File to write.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the counts as JSON.")]
@@ -37,7 +35,6 @@ class Method(StrEnum):
     CROP = "crop"
 
 
-@app.command()
 def from_corpus(
     corpus: Annotated[
         Path, typer.Argument(metavar="CORPUS.jsonl", help="Documents: _id, title, text, meta.")
@@ -67,7 +64,6 @@ def from_corpus(
     _write(pairs, counts, out, corpus, as_json=as_json)
 
 
-@app.command()
 def from_qrels(
     directory: Annotated[
         Path, typer.Argument(metavar="BEIRDIR", help="corpus.jsonl, queries.jsonl, qrels/.")

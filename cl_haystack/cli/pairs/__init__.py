@@ -1,0 +1,10 @@
+"""``cl-haystack pairs``: training pairs from what people have, and whether they are good."""
+
+import typer
+
+from cl_haystack.cli.pairs.check import check
+from cl_haystack.cli.pairs.making import from_corpus, from_qrels
+
+app = typer.Typer(no_args_is_help=True, help="Make training pairs out of what you have, and check them.")
+for verb in (from_corpus, from_qrels, check):
+    app.command()(verb)

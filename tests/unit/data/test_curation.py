@@ -1,0 +1,335 @@
+"""The check of pairs: planted defects are found, real text is left alone, and no line vanishes."""
+
+import json
+from pathlib import Path
+from random import Random
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cl_haystack.data import (
+    Pair,
+    PairCounts,
+    find_overlap,
+    pairs_from_qrels,
+    read_beir,
+    read_pairs,
+    write_pairs,
+)
+from cl_haystack.data.curation import CheckReport, Kind, check_pairs
+from cl_haystack.data.curation.personal_data import find_personal_data
+from cl_haystack.data.curation.same_statement import is_same_statement, word_list
+from cl_haystack.data.stdlib_docs import read_stdlib_docstrings
+from cl_haystack.errors import ConfigurationError, DataError
+from tests.unit.data.planting import (
+    recall_and_false_alarms,
+    with_copies,
+    with_flipped_labels,
+    with_leaks,
+    with_negatives,
+)
+
+ALL = frozenset(Kind)
+
+
+def check(pairs: list[Pair], folder: Path, **options) -> tuple[CheckReport, dict[int, set[str]]]:
+    """Check pairs; return the report, and the kinds found by line."""
+    write_pairs(pairs, folder / "pairs.jsonl")
+    report = check_pairs(folder / "pairs.jsonl", folder / "clean.jsonl", drop=ALL, **options)
+    lines = map(json.loads, (folder / "clean.dropped.jsonl").read_text().splitlines())
+    return report, {line["line"]: {reason["kind"] for reason in line["reasons"]} for line in lines}
+
+
+def lines_with(found: dict[int, set[str]], *kinds: Kind) -> set[int]:
+    return {line for line, names in found.items() if names & set(kinds)}
+
+
+@pytest.fixture(scope="module")
+def docstrings() -> list[Pair]:
+    """Real pairs that every machine has: summaries and bodies of docstrings."""
+    return [Pair(anchor=docstring.summary, positive=docstring.body) for docstring in read_stdlib_docstrings()]
+
+
+@pytest.fixture(scope="module")
+def claims(data_dir: Path) -> list[Pair]:
+    return list(pairs_from_qrels(read_beir(data_dir / "scifact", "train"), PairCounts()))
+
+
+@pytest.fixture(scope="module")
+def questions(data_dir: Path) -> list[Pair]:
+    """Two questions of the same intent, each question in one pair."""
+    import csv
+
+    with (data_dir / "banking77" / "train.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    Random(1).shuffle(rows)
+    waiting: dict[str, str] = {}
+    pairs = []
+    for row in rows:
+        if len(row["text"].split()) < 2:
+            continue
+        if other := waiting.pop(row["category"], None):
+            pairs.append(Pair(anchor=row["text"], positive=other))
+        else:
+            waiting[row["category"]] = row["text"]
+    return pairs[:2500]
+
+
+@pytest.mark.parametrize("source", ["docstrings", "claims", "questions"])
+def test_edited_copies_are_found_and_other_lines_are_left_alone(source, request, tmp_path):
+    pairs, planted = with_copies(request.getfixturevalue(source), share=0.1, seed=3)
+    _, found = check(pairs, tmp_path)
+    recall, false_alarms = recall_and_false_alarms(
+        lines_with(found, Kind.DUPLICATE, Kind.NEAR_DUPLICATE), planted, len(pairs)
+    )
+    assert recall >= 0.95
+    assert false_alarms <= 0.01
+
+
+@pytest.mark.parametrize("source", ["docstrings", "claims", "questions"])
+def test_copies_of_the_positive_among_negatives_are_found(source, request, tmp_path):
+    pairs, planted = with_negatives(request.getfixturevalue(source), seed=5, false_share=0.1)
+    _, found = check(pairs, tmp_path)
+    recall, false_alarms = recall_and_false_alarms(
+        lines_with(found, Kind.KNOWN_POSITIVE), planted, len(pairs)
+    )
+    assert recall >= 0.95
+    assert false_alarms <= 0.01
+
+
+def test_leaked_queries_and_the_known_overlap_of_scifact_are_found(claims, data_dir, tmp_path):
+    task = read_beir(data_dir / "scifact", "test")
+    report, before = check(claims, tmp_path, task=task)
+    overlap = find_overlap(claims, task)
+    assert report.evaluation["queries_sharing_most_words"] == overlap.num_near_duplicates >= 112
+    assert report.evaluation["seen_documents"] == len(
+        {document for ids in overlap.seen_documents.values() for document in ids}
+    )
+    pairs, planted = with_leaks(claims, list(task.queries.values()), seed=4)
+    _, found = check(pairs, tmp_path, task=task)
+    recall, false_alarms = recall_and_false_alarms(lines_with(found, Kind.EVAL_QUERY), planted, len(pairs))
+    assert recall >= 0.95
+    assert false_alarms <= 0.01
+    assert lines_with(before, Kind.EVAL_QUERY)  # published claims that are the same but for an edit
+
+
+@pytest.mark.slow
+def test_a_model_finds_flipped_labels_and_answers_among_negatives(claims, base_bundle, tmp_path):
+    from cl_haystack.encoder import Encoder
+
+    encoder = Encoder.load(base_bundle)
+    pairs, planted = with_flipped_labels(claims[:150], seed=3, share=0.05)
+    _, found = check(pairs, tmp_path, encoder=encoder)
+    recall, false_alarms = recall_and_false_alarms(
+        lines_with(found, Kind.DOUBTFUL_LABEL), planted, len(pairs)
+    )
+    assert recall >= 0.9
+    assert false_alarms <= 0.05
+    # Positive and negative changed places: no text is repeated, only the model can tell.
+    pairs, _ = with_negatives(claims[:100], seed=5, false_share=0)
+    swapped = {line for line in range(1, 101) if line % 10 == 0}
+    pairs = [
+        Pair(anchor=p.anchor, positive=p.negatives[0], negatives=(p.positive,)) if line in swapped else p
+        for line, p in enumerate(pairs, start=1)
+    ]
+    _, found = check(pairs, tmp_path, encoder=encoder)
+    recall, false_alarms = recall_and_false_alarms(
+        lines_with(found, Kind.FALSE_NEGATIVE, Kind.FALSE_POSITIVE), swapped, len(pairs)
+    )
+    assert recall >= 0.95
+    assert false_alarms <= 0.02
+
+
+def test_opposites_are_no_duplicates():
+    def same(one: str, other: str) -> bool:
+        return is_same_statement(word_list(one), word_list(other), lambda word: 100)
+
+    for one, other in (
+        (
+            "Exposure to X increases the risk of Y in adults.",
+            "Exposure to X decreases the risk of Y in adults.",
+        ),
+        ("PD1 is associated with cancer in older men.", "PD1 is not associated with cancer in older men."),
+        ("10% of deaths happen in the first year.", "90% of deaths happen in the first year."),
+        ("Patients are more likely to be admitted.", "Patients are less likely to be admitted."),
+        ("Most carriers are symptomatic at birth.", "Most carriers are asymptomatic at birth."),
+        ("activate my card", "activate card"),
+    ):
+        assert not same(one, other)
+        assert not same(other, one)
+    assert same("Why has my top-up failed?", "why has my top up failed")
+    assert same("How do I activate my new card?", "How do I activate my new crad?")
+
+
+@given(st.text(max_size=40), st.text(max_size=40))
+def test_sameness_is_symmetric_and_holds_for_equal_texts(one, other):
+    words, others = word_list(one), word_list(other)
+    assert is_same_statement(words, list(words), lambda word: 1)
+    assert is_same_statement(words, others, lambda word: 1) == is_same_statement(
+        others, words, lambda word: 1
+    )
+
+
+def test_labels_that_contradict_each_other_are_dropped_and_the_majority_is_believed(tmp_path):
+    texts = ["How do I order a new card?", "Where can I get another card?"]
+    pairs = [
+        Pair(anchor=texts[0], positive=texts[1], label=1),
+        Pair(anchor=texts[1], positive=texts[0], label=0),
+        Pair(anchor="Is there a fee?", positive="What does it cost?", label=1),
+        Pair(anchor="Is there a fee?", positive="What does it cost?", label=1),
+        Pair(anchor="what does it cost", positive="Is there a fee?", label=0),
+        Pair(anchor="A man eats.", positive="A man is eating food.", score=0.9),
+        Pair(anchor="A man eats.", positive="A man is eating food.", score=0.1),
+    ]
+    _, found = check(pairs, tmp_path)
+    assert lines_with(found, Kind.CONTRADICTION) == {1, 2, 5, 6, 7}
+    assert lines_with(found, Kind.DUPLICATE) == {4}
+
+
+def test_rows_that_differ_in_their_negatives_alone_are_kept(tmp_path):
+    pairs = [Pair(anchor="a question", positive="its answer", negatives=(text,)) for text in ("one", "two")]
+    report, _ = check([*pairs, pairs[1]], tmp_path)
+    assert report.found == {"duplicate": 1}
+
+
+def test_a_known_positive_is_taken_out_and_the_pair_stays(tmp_path):
+    first, second = "The answer is given here at length.", "Another answer, which is right as well."
+    pairs = [
+        Pair(
+            anchor="Which answer?",
+            positive=first,
+            negatives=("Something else.", second + "!"),
+            candidate_scores=(0.9, 0.1, 0.8),
+        ),
+        Pair(anchor="which answer", positive=second),
+    ]
+    write_pairs(pairs, tmp_path / "pairs.jsonl")
+    report = check_pairs(tmp_path / "pairs.jsonl", tmp_path / "clean.jsonl")
+    assert (report.kept, report.repaired, report.dropped) == (2, 1, 0)
+    kept = list(read_pairs(tmp_path / "clean.jsonl"))
+    assert kept[0].negatives == ("Something else.",)
+    assert kept[0].candidate_scores == (0.9, 0.1)
+    [told] = map(json.loads, (tmp_path / "clean.dropped.jsonl").read_text().splitlines())
+    assert told["kept_without"] == [second + "!"]
+    assert told["record"] == pairs[0].model_dump(mode="json", exclude_defaults=True)
+
+
+def test_broken_lines_are_named_and_do_not_stop_the_check(tmp_path):
+    good = json.dumps({"anchor": "question", "positive": "an answer"}).encode()
+    lines = [
+        b"\xef\xbb\xbf" + good,
+        b"{",
+        '{"anchor": "Käse", "positive": "b"}'.encode("latin-1"),
+        b"",
+        b"[1]",
+        b'{"anchor": "", "positive": "b"}',
+        b'{"anchor": "a"}',
+        good.replace(b"question", b"?!"),
+    ]
+    (tmp_path / "pairs.jsonl").write_bytes(b"\n".join(lines))
+    report = check_pairs(tmp_path / "pairs.jsonl", tmp_path / "clean.jsonl")
+    told = [json.loads(line) for line in (tmp_path / "clean.dropped.jsonl").read_text().splitlines()]
+    kinds = {line["line"]: line["reasons"][0]["kind"] for line in told}
+    assert kinds == {**dict.fromkeys((2, 3, 5, 6, 7), "malformed"), 8: "no-words"}
+    assert (report.lines, report.kept, report.dropped) == (7, 1, 6)
+    assert "is not UTF-8" in told[1]["reasons"][0]["detail"]
+
+
+def test_broken_rows_of_a_table_are_named(tmp_path):
+    rows = [
+        "anchor,positive",
+        'a question,"an\nanswer"',
+        "Käse,x",
+        "only one",
+        'another,"reply" x',
+        "last,line",
+    ]
+    (tmp_path / "pairs.csv").write_bytes("\n".join(rows).encode("latin-1"))
+    check_pairs(tmp_path / "pairs.csv", tmp_path / "clean.jsonl")
+    told = [json.loads(line) for line in (tmp_path / "clean.dropped.jsonl").read_text().splitlines()]
+    assert [line["line"] for line in told] == [4, 5, 6]
+    assert [pair.anchor for pair in read_pairs(tmp_path / "clean.jsonl")] == ["a question", "last"]
+
+
+words = st.sampled_from(["card", "new", "not", "how", "5", "é", "!", "order", "crad", ""])
+texts = st.lists(words, max_size=6).map(" ".join)
+records = st.fixed_dictionaries(
+    {"anchor": texts, "positive": texts},
+    optional={
+        "negatives": st.lists(texts, max_size=2),
+        "label": st.integers(0, 2),
+        "score": st.floats(-0.1, 1),
+    },
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.one_of(records, st.text(max_size=5)), min_size=1, max_size=12))
+def test_every_line_is_kept_or_told_and_the_answer_is_always_the_same(tmp_path_factory, lines):
+    folder = tmp_path_factory.mktemp("check")
+    # What is nothing but white space to a reader of lines is no line.
+    written = [json.dumps(line) for line in lines]
+    (folder / "pairs.jsonl").write_text("\n".join(written))
+    outcomes = []
+    for _ in range(2):
+        report = check_pairs(folder / "pairs.jsonl", folder / "clean.jsonl")
+        outcomes.append([(folder / name).read_bytes() for name in ("clean.jsonl", "clean.dropped.jsonl")])
+    assert outcomes[0] == outcomes[1]
+    assert report.lines == len(lines) == report.kept + report.dropped
+    assert report.kept == outcomes[0][0].count(b"\n")
+    assert report.dropped + report.repaired == outcomes[0][1].count(b"\n")
+    if report.kept:
+        assert len(list(read_pairs(folder / "clean.jsonl"))) == report.kept
+
+
+def test_boilerplate_odd_lengths_and_languages_are_told_and_kept(tmp_path):
+    random = Random(0)
+    vocabulary = [f"{a}{b}{c}" for a in "bdfgklmnprst" for b in "aeiou" for c in "ndrst"]
+    pairs = [
+        Pair(anchor=" ".join(random.sample(vocabulary, 9)), positive=" ".join(random.sample(vocabulary, 40)))
+        for _ in range(400)
+    ]
+    for line in range(30):
+        pairs[line] = pairs[line].model_copy(update={"positive": "Please log in to read on."})
+    pairs[40] = pairs[40].model_copy(update={"positive": " ".join(vocabulary * 20)})
+    _, found = check(pairs, tmp_path)
+    assert lines_with(found, Kind.BOILERPLATE) == set(range(1, 31))
+    assert lines_with(found, Kind.LENGTH) == {41}
+    assert check_pairs(tmp_path / "pairs.jsonl", tmp_path / "clean.jsonl").dropped == 0
+    german = "Wie lautet die Rechnung für meine letzte Bestellung im Kundenkonto?"
+    english = "Where do I find the invoice for my last order in the customer account?"
+    _, found = check(
+        [Pair(anchor=german, positive=english), Pair(anchor=english, positive="yes")], tmp_path, language="en"
+    )
+    assert found == {1: {"language"}}
+
+
+def test_personal_data_has_right_check_digits():
+    text = "mail joe@acme.io, call +49 30 901820 or (415) 555-2671, pay from DE89 3704 0044 0532 0130 00 or "
+    text += "4111 1111 1111 1111, log in from 8.8.8.8"
+    assert [name for name, _ in find_personal_data(text)] == [
+        "e-mail",
+        "IP",
+        "IBAN",
+        "card",
+        "phone",
+        "phone",
+    ]
+    for text in (
+        "user@example.com at 192.168.0.1 with version 1.2.3.4.5",
+        "DE89 3704 0044 0532 0130 01 and 4111 1111 1111 1112",
+        "p < 0.001, 95% CI 1.2-3.4, n = 12,345 (1998-2004), ISRCTN 12345678",
+    ):
+        assert not list(find_personal_data(text))
+
+
+def test_files_that_would_be_overwritten_are_refused(tmp_path):
+    write_pairs([Pair(anchor="a", positive="b")], tmp_path / "pairs.jsonl")
+    with pytest.raises(ConfigurationError, match="three files"):
+        check_pairs(tmp_path / "pairs.jsonl", tmp_path / "pairs.jsonl")
+    with pytest.raises(ConfigurationError, match="language 'english' is unknown"):
+        check_pairs(tmp_path / "pairs.jsonl", tmp_path / "clean.jsonl", language="english")
+    with pytest.raises(DataError, match="no such file"):
+        check_pairs(tmp_path / "missing.jsonl", tmp_path / "clean.jsonl")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["pairs.jsonl"]
