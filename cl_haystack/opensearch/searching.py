@@ -442,7 +442,7 @@ class SearchableIndex(AskableIndex):
         :returns: weights, fusion, depth, and what they were chosen by.
         :raises IndexingError: they are damaged, or of a later format.
         """
-        self.check()
+        self.check(fresh=True)
         return self._requests.kept_hybrid_settings()
 
     def keep_hybrid_settings(self, settings: HybridSettings) -> None:
@@ -467,4 +467,5 @@ class SearchableIndex(AskableIndex):
             space_type=space_type_of(next(iter(mappings.values()))),
             nested_fields=self._nested_fields,
             mappings=mappings,
+            form=self._vector_form,
         )
