@@ -1,8 +1,11 @@
 """Vectors in fewer bytes, for byte and binary indices: 4 times and 32 times smaller than float32."""
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
+from cl_haystack.bundle import ModelBundle
 from cl_haystack.encoder.protocol import Vectors
 from cl_haystack.errors import EncodingError
 
@@ -21,6 +24,23 @@ def as_int8(vectors: Vectors, scale: float) -> NDArray[np.int8]:
         raise EncodingError(f"the int8 scale is {scale}, expected a positive number")
     rounded: NDArray[np.int8] = np.clip(np.rint(vectors * np.float32(scale)), -127, 127).astype(np.int8)
     return rounded
+
+
+def int8_scale(bundle: ModelBundle, dimension: int) -> float:
+    """Return the scale with which a model's vectors fill bytes best.
+
+    :param bundle: the model.
+    :param dimension: of the vectors; the fewer components a unit vector has, the larger they are.
+    :returns: steps for a component of 1.0.
+    :raises EncodingError: the bundle has none.
+    """
+    scale = bundle.manifest.calibration.get("int8_scale")
+    if scale is None:
+        raise EncodingError(
+            f"bundle {bundle.label} has no int8_scale in its calibration; export it again with one, or use "
+            "'binary'"
+        )
+    return scale * math.sqrt(dimension / bundle.dimension)
 
 
 def as_bits(vectors: Vectors) -> NDArray[np.int8]:

@@ -15,6 +15,7 @@ from cl_haystack.bundle import ModelBundle
 from cl_haystack.bundle.fingerprint import SHORT_ID_CHARS
 from cl_haystack.bundle.manifest import Precision, Similarity
 from cl_haystack.errors import ConfigurationError, IndexingError, SpaceMismatchError
+from cl_haystack.opensearch.vector_form import DataType
 
 META_KEY = "cl_haystack"
 FORMAT_VERSION: Literal[1] = 1
@@ -35,7 +36,8 @@ class IndexBinding(BaseModel):
 
     ``fingerprint`` and ``precision`` are those of the model that created the index, ``fingerprints`` lists
     every model of the same space that created it or wrote to it, with its precision. ``dimension`` is that of
-    the stored vectors; ``truncated_from`` is the model's own where they were cut, and left out where not.
+    the stored vectors; ``truncated_from`` is the model's own where they were cut, ``data_type`` their
+    form where it is not float32; both are left out where they say nothing.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -51,13 +53,17 @@ class IndexBinding(BaseModel):
     created_by: str
     fingerprints: dict[str, Precision]
     truncated_from: int | None = Field(default=None, gt=0)
+    data_type: Literal["byte", "binary"] | None = None
 
     @classmethod
-    def of(cls, bundle: ModelBundle, truncate_dim: int | None = None) -> "IndexBinding":
+    def of(
+        cls, bundle: ModelBundle, truncate_dim: int | None = None, data_type: DataType = "float"
+    ) -> "IndexBinding":
         """Return the binding of an index that a bundle creates.
 
         :param bundle: the model.
         :param truncate_dim: how many dimensions of its vectors are stored; None stores all.
+        :param data_type: how they are stored.
         :returns: the binding.
         :raises ConfigurationError: the model's vectors cannot be cut there.
         """
@@ -80,6 +86,7 @@ class IndexBinding(BaseModel):
             created_by=f"cl-haystack {__version__}",
             fingerprints={bundle.fingerprint: bundle.precision},
             truncated_from=None if dimension == bundle.dimension else bundle.dimension,
+            data_type=None if data_type == "float" else data_type,
         )
 
     @classmethod

@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast, get_args
 
 from opensearchpy.exceptions import RequestError
 
@@ -26,6 +26,7 @@ from cl_haystack.opensearch.content_hash import keeps_hashes
 from cl_haystack.opensearch.failures import opensearch_errors
 from cl_haystack.opensearch.mapping import EMBEDDING_FIELD, index_body, nested_fields, vector_field
 from cl_haystack.opensearch.settings import IndexSettings
+from cl_haystack.opensearch.vector_form import DataType, VectorForm, data_type_of
 
 RECHECK_AFTER_S = 1.0
 
@@ -67,6 +68,7 @@ class BoundIndex:
         self._checked_at = 0.0  # time.monotonic()
         self._nested_fields: frozenset[str] = frozenset()
         self._keeps_hashes = False
+        self._vector_form = VectorForm()
         self._lock = threading.Lock()
 
     def __repr__(self) -> str:
@@ -210,6 +212,11 @@ class BoundIndex:
             field = vector_field(mapping)
             self._check_field(concrete, field)
             assert field is not None
+            if data_type_of(field) != "float":
+                raise IndexingError(
+                    f"index '{concrete}' has {data_type_of(field)} vectors, of which nobody can tell how "
+                    "they were made; index its documents into a new index"
+                )
             space_type = field.get("space_type") or field.get("method", {}).get("space_type") or "l2"
             IndexSettings.of({"space_type": space_type}).space_type_for(self.bundle)
             unbound[concrete] = mapping
@@ -254,6 +261,12 @@ class BoundIndex:
         self.check()
         return self._keeps_hashes
 
+    @property
+    def vector_form(self) -> VectorForm:
+        """How vectors are stored: whatever is written or asked goes through it."""
+        self.check()
+        return self._vector_form
+
     def existing_ids(self, targets: Sequence[dict[str, Any]]) -> set[str]:
         """Return which of these documents are there, even before a refresh.
 
@@ -289,6 +302,7 @@ class BoundIndex:
 
     def _create(self) -> bool:
         binding, space_type = self._expected_binding(), self.settings.space_type_for(self.bundle)
+        VectorForm.of(self.settings.data_type, self.bundle, self.dimension)  # or say now why it cannot be
         server = ServerCapabilities.ask(self._client, self.connection.url)
         server.check(self.settings, self.connection.url)
         body = index_body(binding, self.settings, space_type=space_type, server=server)
@@ -303,7 +317,7 @@ class BoundIndex:
         return True
 
     def _expected_binding(self) -> IndexBinding:
-        return IndexBinding.of(self.bundle, self.settings.truncate_dim)
+        return IndexBinding.of(self.bundle, self.settings.truncate_dim, self.settings.data_type)
 
     def _mappings(self) -> dict[str, dict[str, Any]] | None:
         """Return the mapping of every concrete index behind the name, None where there is none."""
@@ -320,6 +334,16 @@ class BoundIndex:
         """Keep what later calls need of the mappings that were just checked."""
         self._nested_fields = frozenset().union(*(nested_fields(mapping) for mapping in mappings.values()))
         self._keeps_hashes = all(keeps_hashes(mapping) for mapping in mappings.values())
+        self._vector_form = VectorForm.of(self._common_data_type(mappings), self.bundle, self.dimension)
+
+    def _common_data_type(self, mappings: dict[str, dict[str, Any]]) -> DataType:
+        found = {data_type_of(vector_field(mapping) or {}) for mapping in mappings.values()}
+        if len(found) > 1:
+            raise IndexingError(
+                f"index '{self.name}' leads to vectors of several data types ({', '.join(sorted(found))}); "
+                "use indices of one"
+            )
+        return cast(DataType, found.pop())
 
     def _check_one(self, concrete: str, mapping: dict[str, Any]) -> IndexBinding | None:
         shown = self.name if concrete == self.name else f"{self.name} ({concrete})"
@@ -337,15 +361,15 @@ class BoundIndex:
         return binding
 
     def _check_field(self, shown: str, field: dict[str, Any] | None) -> None:
-        data_type = (field or {}).get("data_type", "float")
-        if field is not None and (field.get("dimension"), data_type) == (self.dimension, "float"):
+        known = field is not None and data_type_of(field) in get_args(DataType)
+        if field is not None and known and field.get("dimension") == self.dimension:
             return
         found = "no vector field 'embedding'"
         if field is not None:
-            found = f"{data_type} vectors of {field.get('dimension')} dimensions"
+            found = f"{data_type_of(field)} vectors of {field.get('dimension')} dimensions"
         raise IndexingError(
             f"index '{shown}' at {self.connection.url} has {found}, the model {self.bundle.label} needs "
-            f"float vectors of {self.dimension}; use the model it was made with, or another index"
+            f"vectors of {self.dimension}; use the model it was made with, or another index"
         )
 
     def _missing(self) -> IndexingError:

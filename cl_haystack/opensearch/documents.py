@@ -18,6 +18,7 @@ from haystack import Document
 from numpy.typing import NDArray
 
 from cl_haystack.opensearch.content_hash import HASH_FIELD
+from cl_haystack.opensearch.vector_form import VectorForm
 
 MAX_ID_BYTES = 512
 ROUTING_FIELD = "_routing"
@@ -85,13 +86,17 @@ def source_json(document: Document) -> bytes:
 
 
 def with_embedding(
-    source: bytes, embedding: NDArray[np.float32] | Sequence[float] | None, content_hash: str | None = None
+    source: bytes,
+    embedding: NDArray[np.float32] | Sequence[float] | None,
+    content_hash: str | None = None,
+    form: VectorForm = VectorForm(),  # noqa: B008 (frozen)
 ) -> bytes:
     """Return a stored form with the embedding added.
 
     :param source: what :func:`source_json` returned.
     :param embedding: the vector; None stores a null, as the stock store does.
     :param content_hash: the document's hash; None where the index keeps none.
+    :param form: how the index stores vectors.
     :returns: a JSON object.
     :raises UnwritableDocumentError: the vector holds something other than finite numbers.
     """
@@ -104,7 +109,7 @@ def with_embedding(
         raise UnwritableDocumentError(f"the embedding is not a list of numbers: {error}") from error
     if not np.isfinite(row).all():
         raise UnwritableDocumentError("the embedding holds NaN or an infinite number")
-    return source[:-1] + b',"embedding":' + orjson.dumps(row, option=_JSON_OPTIONS) + end
+    return source[:-1] + b',"embedding":' + orjson.dumps(form(row), option=_JSON_OPTIONS) + end
 
 
 def split_hash(source: dict[str, Any]) -> tuple[dict[str, Any], str | None]:

@@ -54,6 +54,7 @@ def index_body(
                 EMBEDDING_FIELD: {
                     "type": "knn_vector",
                     "dimension": binding.dimension,
+                    **({} if settings.data_type == "float" else {"data_type": settings.data_type}),
                     "method": _method(settings, space_type, server),
                     **_given(mode=settings.mode, compression_level=settings.compression_level),
                 },

@@ -149,10 +149,11 @@ class Preparer:
         drafts = self._without_stored(drafts, window)
         self._embed(drafts, window.ledger)
         window.ledger.count(read=len(window.documents))
+        form = self.index.vector_form
         for draft in drafts:
             content_hash = draft.hash if self.keeps_hashes else None
             try:
-                stored = with_embedding(draft.source, draft.vector, content_hash)
+                stored = with_embedding(draft.source, draft.vector, content_hash, form)
             except UnwritableDocumentError as error:
                 self._refuse(window, draft.document, str(error))
                 continue

@@ -25,6 +25,7 @@ from cl_haystack.opensearch.queries import (
 )
 from cl_haystack.opensearch.scores import score_of, similarity_of, similarity_threshold
 from cl_haystack.opensearch.settings import SpaceType
+from cl_haystack.opensearch.vector_form import VectorForm
 
 Hits = list[dict[str, Any]]
 
@@ -63,6 +64,7 @@ class RequestBuilder:
     :param space_type: how vectors are compared.
     :param nested_fields: fields mapped as nested.
     :param mappings: of the concrete indices behind the name.
+    :param form: how the index stores vectors.
     """
 
     index: str
@@ -72,6 +74,7 @@ class RequestBuilder:
     space_type: SpaceType
     nested_fields: frozenset[str]
     mappings: Mapping[str, dict[str, Any]]
+    form: VectorForm
 
     def kept_hybrid_settings(self) -> HybridSettings | None:
         """Return the settings kept in the index; None where there are none, or its parts disagree.
@@ -220,7 +223,7 @@ class RequestBuilder:
             return requests
         return [request.without_content() for request in requests]
 
-    def _valid(self, vector: Vector) -> list[float]:
+    def _valid(self, vector: Vector) -> list[float] | list[int]:
         row = np.asarray(vector, dtype=np.float32)
         if row.shape != (self.dimension,):
             raise IndexingError(
@@ -229,4 +232,4 @@ class RequestBuilder:
             )
         if not np.isfinite(row).all():
             raise IndexingError(f"index '{self.index}': the query's vector holds NaN or an infinite number")
-        return list(row.tolist())
+        return list(self.form(row).tolist())

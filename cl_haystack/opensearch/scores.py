@@ -26,6 +26,11 @@ def score_of(similarity: float, space_type: SpaceType) -> float:
         return (1 + similarity) / 2
     if space_type == "l2":
         return 1 / (3 - 2 * similarity)
+    if space_type == "hamming":
+        raise ConfigurationError(
+            "a binary index tells in how many signs vectors differ, which is no cosine; for thresholds use "
+            "an index of data_type float or byte"
+        )
     return 1 + similarity if similarity >= 0 else 1 / (1 - similarity)
 
 

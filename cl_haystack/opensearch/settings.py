@@ -13,10 +13,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from cl_haystack.bundle import ModelBundle
 from cl_haystack.bundle.manifest import Similarity
 from cl_haystack.errors import ConfigurationError
+from cl_haystack.opensearch.vector_form import DataType
 
 DEFAULT_EF_SEARCH = 100
 Engine = Literal["lucene", "faiss"]
-SpaceType = Literal["cosinesimil", "innerproduct", "l2"]
+SpaceType = Literal["cosinesimil", "innerproduct", "l2", "hamming"]
 SPACE_TYPES: Mapping[Similarity, SpaceType] = {"cosine": "cosinesimil", "dot": "innerproduct"}
 # With it at -1 no graph is built and every search is exact, which needs no native library even with faiss.
 APPROXIMATE_THRESHOLD = "index.knn.advanced.approximate_threshold"
@@ -35,6 +36,8 @@ class IndexSettings(BaseModel):
         above); None leaves it to the server, which takes 100.
     :param ef_search: candidates that HNSW looks at in a search, at least ``top_k`` of them; None leaves it
         to the server.
+    :param data_type: ``float``; ``byte``, a quarter of the size, with the scale in the bundle's calibration;
+        or ``binary``, the signs alone, a 32nd of the size, compared by ``hamming``.
     :param encoder: ``sq`` for scalar quantization: 7 bits with lucene, 16 with faiss.
     :param mode: ``in_memory`` or ``on_disk``; the latter needs faiss unless ``compression_level`` is ``4x``.
     :param compression_level: ``4x`` with lucene; ``2x``, ``8x``, ``16x``, ``32x`` with faiss.
@@ -55,6 +58,7 @@ class IndexSettings(BaseModel):
     m: int | None = Field(default=None, ge=2, le=512)
     ef_construction: int | None = Field(default=None, ge=1, le=3200)
     ef_search: int | None = Field(default=DEFAULT_EF_SEARCH, ge=1)
+    data_type: DataType = "float"
     encoder: Literal["sq"] | None = None
     mode: Literal["in_memory", "on_disk"] | None = None
     compression_level: Literal["1x", "2x", "4x", "8x", "16x", "32x"] | None = None
@@ -101,7 +105,16 @@ class IndexSettings(BaseModel):
         :returns: the one that was asked for, else the model's own.
         :raises ConfigurationError: it would rank otherwise than the model's similarity.
         """
+        if self.data_type == "binary":
+            return "hamming"
         own = SPACE_TYPES[bundle.similarity]
+        if self.data_type == "byte" and self.space_type in (None, own) and own == "innerproduct":
+            if bundle.manifest.embedding.normalize:
+                return "cosinesimil"
+            raise ConfigurationError(
+                f"data_type byte takes vectors of unit length, and those of {bundle.label} have any length; "
+                "use float"
+            )
         if self.space_type in (None, own) or bundle.manifest.embedding.normalize:
             return self.space_type or own
         raise ConfigurationError(
@@ -125,6 +138,16 @@ class IndexSettings(BaseModel):
         if self.chosen_engine == "faiss" and self.compression_level == "4x":
             raise ConfigurationError(
                 "engine faiss has no compression_level 4x; use 2x, 8x, 16x or 32x, or engine lucene"
+            )
+        if self.data_type != "float" and (self.encoder or self.compression_level or self.mode):
+            raise ConfigurationError(
+                f"data_type {self.data_type} makes vectors small already; leave encoder, compression_level "
+                "and mode out"
+            )
+        if (self.space_type == "hamming") != (self.data_type == "binary") and self.space_type:
+            raise ConfigurationError(
+                f"data_type {self.data_type} cannot have space_type {self.space_type}; hamming and binary go "
+                "together"
             )
         if self.encoder is not None and (self.compression_level or self.mode):
             raise ConfigurationError(
