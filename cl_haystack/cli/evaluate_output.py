@@ -25,12 +25,11 @@ def print_figures(
     oddities: Sequence[str],
 ) -> None:
     """Print the systems' metrics, what their comparison says, and what to know of the data."""
-    from cl_haystack.evaluation.rows import conclude
+    from cl_haystack.evaluation.rows import conclude, conclude_part
 
     _print_systems(rows, metrics)
     for number, comparison in enumerate(comparisons):
-        part = "" if number == 0 else f"{comparison.on}: "
-        out.print(escape(part + conclude(comparison)))
+        out.print(escape(conclude_part(comparison) if number else conclude(comparison)))
     for row in rows:
         if row.latency is not None:
             took = row.latency

@@ -16,6 +16,7 @@ from cl_haystack.evaluation.pair_tasks import PairResult, PairTask
 from cl_haystack.evaluation.parts import Example, HardNegative, PairExample, RankedDocument, ResultList
 from cl_haystack.evaluation.retrieval import RetrievalResult
 from cl_haystack.evaluation.rows import PRIMARY_METRIC
+from cl_haystack.evaluation.significance import Floats
 
 _EXCERPT_CHARS = 220
 _TITLE_CHARS = 90
@@ -93,16 +94,16 @@ def hardest_negatives(task: RetrievalTask, result: RetrievalResult, *, num: int 
 def pair_changes(task: PairTask, results: Sequence[PairResult], *, num_each: int = 5) -> list[PairExample]:
     """Choose the pairs on which the last model ranks worst, those it made worse first.
 
-    A pair's place among all, by score, is compared with its place by judgement.
+    A pair's place among all, by score, is compared with its place by judgement; one labelled as the same
+    belongs at the top, one that is not at the bottom.
 
     :param task: the pairs.
     :param results: the models, before first.
     :param num_each: how many losses, and how many gains; twice as many of the worst without a baseline.
     :returns: the pairs with every model's score.
     """
-    truth = np.where(np.isfinite(task.grades), task.grades, task.labels)
-    places = [ranks(np.asarray(result.scores)) / len(truth) for result in results]
-    errors = [np.abs(place - ranks(truth) / len(truth)) for place in places]
+    truth = np.where(np.isfinite(task.labels), task.labels, task.grades)
+    errors = [_misplaced(task, np.asarray(result.scores)) for result in results]
     if len(results) == 1:
         chosen = [(row, "ranked wrongly") for row in np.argsort(-errors[0], kind="stable")[: 2 * num_each]]
     else:
@@ -120,6 +121,13 @@ def pair_changes(task: PairTask, results: Sequence[PairResult], *, num_each: int
         )
         for row, note in chosen
     ]
+
+
+def _misplaced(task: PairTask, scores: Floats) -> Floats:
+    """Return how far each pair is from its place, 0 to 1."""
+    places = ranks(scores) / len(scores)
+    labelled = np.where(task.labels == 1, 1 - places, places)
+    return np.where(np.isfinite(task.labels), labelled, np.abs(places - ranks(task.grades) / len(scores)))
 
 
 def build_examples(

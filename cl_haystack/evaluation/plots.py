@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 _NAME_CHARS = 26
 _NAME_LINES = 3
 _LINE_POINTS = 11
+_SHORT_CHARS = 44  # two maps stand side by side, three names in one line of a legend
 _GROUP_COLOURS = (ACCENT, BAD, MUTED)
 _NUM_BINS = 40
 
@@ -147,13 +148,14 @@ def distribution_chart(distributions: Sequence[ScoreDistribution]) -> str:
                 heights, _ = np.histogram(scores, edges)
                 share = heights / max(1, len(scores))
                 axes.stairs(share, edges, fill=True, color=colour, alpha=0.25)
-                axes.stairs(share, edges, color=colour, linewidth=1.4, label=name)
+                axes.stairs(share, edges, color=colour, linewidth=1.4, label=_short(name))
             if distribution.threshold is not None:
                 axes.axvline(distribution.threshold, color=INK, linewidth=1.2, linestyle=(0, (4, 3)))
-            axes.set_title(distribution.system, loc="left", fontsize=9, color=INK, fontweight="bold")
+            axes.set_title(_short(distribution.system), loc="left", fontsize=9, color=INK, fontweight="bold")
             axes.set_yticks([])
             calm(axes, grid="x")
-        rows[0].legend(frameon=False, loc="upper left", labelcolor=INK)
+        handles, labels = rows[0].get_legend_handles_labels()
+        figure.legend(handles, labels, frameon=False, loc="outside upper left", ncols=3, labelcolor=INK)
         rows[-1].set_xlabel("similarity")
         return to_svg(figure, salt="distributions")
 
@@ -175,12 +177,13 @@ def map_chart(maps: Sequence[TextMap]) -> str:
                 *found.documents.T, s=9, color=MUTED, alpha=0.6, linewidths=0, label="documents", zorder=2
             )
             axes.scatter(*found.queries.T, s=13, color=ACCENT, linewidths=0, label="questions", zorder=3)
-            axes.set_title(found.system, loc="left", fontsize=9, color=INK, fontweight="bold")
+            axes.set_title(_short(found.system), loc="left", fontsize=9, color=INK, fontweight="bold")
             axes.set_xticks([])
             axes.set_yticks([])
             axes.set_aspect("equal", adjustable="datalim")
             calm(axes, grid="both")
-        panels[0].legend(frameon=False, loc="lower left", labelcolor=INK)
+        handles, labels = panels[0].get_legend_handles_labels()
+        figure.legend(handles, labels, frameon=False, loc="outside upper left", ncols=2, labelcolor=INK)
         return to_svg(figure, salt="maps")
 
 
@@ -222,7 +225,9 @@ def precision_recall_chart(curves: Sequence[tuple[str, PrecisionRecall]]) -> str
         axes = figure.subplots()
         for number, (name, curve) in enumerate(curves, start=1):
             colour = ACCENT if number == len(curves) else MUTED
-            axes.step(curve.recall, curve.precision, where="pre", color=colour, linewidth=1.6, label=name)
+            axes.step(
+                curve.recall, curve.precision, where="pre", color=colour, linewidth=1.6, label=_short(name)
+            )
         axes.set_xlim(0, 1)
         axes.set_ylim(0, 1.03)
         axes.set_xlabel("recall")
@@ -234,6 +239,10 @@ def precision_recall_chart(curves: Sequence[tuple[str, PrecisionRecall]]) -> str
 
 def _signed(value: float) -> str:
     return f"{value:+.2g}".replace("-", "\N{MINUS SIGN}") if value else "0"
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= _SHORT_CHARS else name[: _SHORT_CHARS - 1] + "…"
 
 
 def _wrap(name: str) -> list[str]:

@@ -25,6 +25,8 @@ from cl_haystack.evaluation.plots import (
 )
 from cl_haystack.evaluation.significance import Interval
 
+_BIDI_CONTROLS = dict.fromkeys([*range(0x202A, 0x202F), *range(0x2066, 0x206A)])
+
 
 def write_report(path: str | Path, report: Report) -> None:
     """Write a report as one self-contained HTML page.
@@ -50,6 +52,7 @@ def render_report(report: Report) -> str:
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("cl_haystack.evaluation", "."),
         autoescape=True,
+        finalize=_without_bidi_controls,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -112,6 +115,13 @@ def p_value(value: float) -> str:
     :returns: two significant digits, nothing below a thousandth.
     """
     return f"p = {value:.2g}" if value >= 0.001 else "p < 0.001"
+
+
+def _without_bidi_controls(value: object) -> object:
+    """Take the characters out of a text that would turn round what stands after it."""
+    return (
+        value.translate(_BIDI_CONTROLS) if isinstance(value, str) and not isinstance(value, Markup) else value
+    )
 
 
 def _interval(value: Interval | float) -> Interval:

@@ -88,3 +88,18 @@ def conclude(row: ComparisonRow) -> str:
         subject = f"{row.system} cannot be distinguished from {row.baseline}"
         return f"{subject} on these {comparison.num_queries:,} {comparison.unit}: {figures}."
     return f"{row.system} is {comparison.verdict} than {row.baseline}: {figures}."
+
+
+def conclude_part(row: ComparisonRow) -> str:
+    """Say briefly what a comparison on a part, or on another task, found.
+
+    :param row: the comparison.
+    :returns: a line without the systems' names.
+    """
+    found = row.comparison
+    low, high = points(found.difference.low), points(found.difference.high)
+    return (
+        f"{row.on} ({found.num_queries:,} {found.unit}): {found.verdict}, {metric_name(found.metric)} "
+        f"{found.baseline_mean:.3f} → {found.mean:.3f}, {points(found.difference.mean)} points "
+        f"[{low}, {high}], {p_value(found.p_value)}"
+    )
