@@ -7,7 +7,7 @@ from pathlib import Path
 
 from cl_haystack.bundle.bundle import ModelBundle
 from cl_haystack.bundle.manifest import MANIFEST_FILE, Calibration, Manifest, Threshold
-from cl_haystack.bundle.manifest_file import manifest_bytes, parse_manifest
+from cl_haystack.bundle.manifest_file import manifest_bytes, parse_manifest, read_manifest
 from cl_haystack.errors import BundleError
 
 
@@ -35,7 +35,7 @@ def check_writable(directory: str | Path) -> None:
     """Say before the work what :func:`write_thresholds` would say after it.
 
     :param directory: the bundle.
-    :raises BundleError: the bundle is packed, or its folder cannot be written to.
+    :raises BundleError: this is no bundle, it is packed, or its folder cannot be written to.
     """
     directory = Path(directory)
     if directory.is_file():
@@ -43,7 +43,8 @@ def check_writable(directory: str | Path) -> None:
         raise BundleError(
             directory, f"is packed, and thresholds go into a directory: unpack it with `{unpack}`"
         )
-    if directory.is_dir() and not os.access(directory, os.W_OK):
+    read_manifest(directory)
+    if not os.access(directory, os.W_OK):
         raise BundleError(directory, "cannot be written to; copy the bundle to a place of yours first")
 
 

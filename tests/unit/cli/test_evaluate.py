@@ -138,6 +138,124 @@ def test_a_mode_needs_an_index(run, bundle, task_directory):
     assert "--index" in run("evaluate", bundle, task_directory, "--mode", "bm25", status=2)
 
 
+def test_a_saved_run_gives_the_same_figures_and_is_a_baseline(run, bundle, task_directory, tmp_path):
+    saved, mteb = tmp_path / "run.trec", tmp_path / "mteb.json"
+    found = json.loads(run("evaluate", bundle, task_directory, "--save-run", saved, "--mteb", mteb, "--json"))
+    again = json.loads(run("evaluate", saved, task_directory, "--baseline", saved, "--json"))
+    assert again["metrics"] == pytest.approx(found["metrics"])
+    assert again["comparison"]["verdict"] == "not distinguishable"
+    assert json.loads(mteb.read_text())["scores"]["test"][0]["main_score"] == found["metrics"]["ndcg@10"]
+
+
+def test_what_a_run_leaves_out_is_told(run, bundle, task_directory, tmp_path):
+    saved = tmp_path / "run.trec"
+    run("evaluate", bundle, task_directory, "--save-run", saved)
+    lines = saved.read_text().splitlines(keepends=True)
+    saved.write_text("".join(line for line in lines if not line.startswith("q3 ")))
+    shown = " ".join(run("evaluate", saved, task_directory).split())
+    assert "1 queries are not answered by the run and score 0 ('q3')" in shown
+
+
+def test_every_part_of_a_study_comes_into_the_report(run, bundle, task_directory, tmp_path):
+    run("evaluate", bundle, task_directory, "--save-run", tmp_path / "run.trec")
+    pairs = tmp_path / "pairs.jsonl"
+    pairs.write_text('{"anchor": "unlike", "positive": "the cat cat cat on the on"}\n')
+    shown = run(
+        *("evaluate", bundle, task_directory, "--baseline", tmp_path / "run.trec", "--trained-on", pairs),
+        *(
+            "--variant",
+            bundle,
+            "--curve",
+            f"0={tmp_path / 'run.trec'}",
+            "--curve",
+            f"100={tmp_path / 'run.trec'}",
+        ),
+        *("--report", tmp_path / "report.html"),
+    )
+    assert "documents that no training pair names (9 queries): not distinguishable" in " ".join(shown.split())
+    page = (tmp_path / "report.html").read_text()
+    for heading in ("Figures", "Differences", "Learning curve", "Scores", "Map", "Quality and speed"):
+        assert f"<h2>{heading}" in page
+
+
+def test_a_control_task_is_compared_too(run, bundle, task_directory):
+    shown = json.loads(
+        run("evaluate", bundle, task_directory, "--baseline", bundle, "--control", task_directory, "--json")
+    )
+    all_queries, control = shown["comparisons"]
+    assert (all_queries["on"], control["on"]) == ("all queries", f"control: {task_directory.name}/test")
+    assert control["num_queries"] == 10
+
+
+@pytest.fixture
+def labelled(tmp_path):
+    records = [
+        {"anchor": f"the {one}", "positive": f"the {other}", "label": int(one == other)}
+        for one in ANIMALS
+        for other in ANIMALS[:4]
+    ]
+    path = tmp_path / "labelled.jsonl"
+    path.write_text("".join(json.dumps(record) + "\n" for record in records))
+    return path
+
+
+def test_a_threshold_comes_into_the_bundle_which_stays_verified(run, bundle, labelled, tmp_path):
+    import shutil
+
+    from cl_haystack.bundle import ModelBundle
+
+    own = tmp_path / "bundle"
+    shutil.copytree(bundle, own)
+    command = (
+        "evaluate",
+        own,
+        labelled,
+        "--calibrate",
+        "duplicate=0.95",
+        "--report",
+        tmp_path / "report.html",
+    )
+    found = json.loads(run(*command, "--json"))
+    assert found["metrics"]["average_precision"] == pytest.approx(
+        1
+    )  # the same text twice is the most similar
+    threshold = ModelBundle.load(own).manifest.calibration["thresholds"]["duplicate"]
+    assert found["thresholds"]["duplicate"]["score"] == threshold.score < 1
+    assert (threshold.precision, threshold.recall, threshold.pairs, threshold.positives) == (1, 1, 40, 4)
+    assert "int8_scale" in ModelBundle.load(own).manifest.calibration
+    assert "Dashed: the calibrated threshold" in (tmp_path / "report.html").read_text()
+
+
+def test_pairs_are_compared_with_a_baseline(run, bundle, labelled):
+    found = json.loads(run("evaluate", bundle, labelled, "--baseline", bundle, "--json"))
+    assert [row["metric"] for row in found["comparisons"]] == ["average_precision", "f1"]
+    assert {row["verdict"] for row in found["comparisons"]} == {"not distinguishable"}
+    assert found["intervals"]["f1"]["low"] <= found["metrics"]["f1"] <= found["intervals"]["f1"]["high"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["PAIRS", "--calibrate", "duplicate"], "expected NAME=PRECISION"),
+        (["PAIRS", "--index", "x"], "is for retrieval"),
+        (["TASK", "--calibrate", "x=0.9"], "needs a file of labelled pairs"),
+        (["TASK", "--control", "x"], "name a --baseline"),
+        (["TASK", "--filters", "{}"], "needs --index"),
+        (["TASK", "--curve", "many=run.trec"], "expected PAIRS=RUN"),
+    ],
+)
+def test_options_that_do_not_fit_are_refused(run, bundle, task_directory, labelled, arguments, message):
+    names = {"PAIRS": labelled, "TASK": task_directory}
+    shown = run("evaluate", bundle, *(names.get(argument, argument) for argument in arguments), status=2)
+    assert message in " ".join(shown.replace("│", " ").split())
+
+
+def test_a_checkpoint_takes_no_threshold(run, checkpoint, labelled):
+    assert "holds no manifest.json" in run(
+        "evaluate", checkpoint, labelled, "--calibrate", "duplicate=0.5", status=1
+    )
+
+
 def test_pairs_from_a_corpus(run, task_directory, tmp_path):
     out = tmp_path / "pairs.jsonl"
     counts = json.loads(run("pairs", "from-corpus", task_directory / "corpus.jsonl", "-o", out, "--json"))
