@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from cl_haystack.bundle import ModelBundle
     from cl_haystack.encoder import Encoder
     from cl_haystack.errors import CLHaystackError
-    from cl_haystack.opensearch import IndexingReport, OpenSearchIndex, index_documents
+    from cl_haystack.opensearch import IndexingReport, OpenSearchIndex, index_documents, reembed
     from cl_haystack.opensearch.server import LocalOpenSearch
     from haystack_integrations.components.embedders.cl_haystack import CLDocumentEmbedder, CLTextEmbedder
     from haystack_integrations.components.retrievers.cl_haystack import (
@@ -38,6 +38,7 @@ _HOMES = {
     "ModelBundle": "cl_haystack.bundle",
     "OpenSearchIndex": "cl_haystack.opensearch",
     "index_documents": "cl_haystack.opensearch",
+    "reembed": "cl_haystack.opensearch",
 }
 
 __all__ = [
@@ -55,6 +56,7 @@ __all__ = [
     "OpenSearchIndex",
     "__version__",
     "index_documents",
+    "reembed",
 ]
 
 

@@ -1,0 +1,193 @@
+"""One re-embedding of an alias at a time, on whatever machine, and no lock that outlives its holder.
+
+The lease is a document in an index of its own, renewed every few seconds and changed by compare-and-set. It
+is taken over from a process of this machine that is gone, and from any other once it has not been renewed for
+``EXPIRES_AFTER_S``, measured by watching it: clocks are never compared. What its holder has blocked stands in
+it, so whoever takes it over can lift that.
+"""
+
+import logging
+import os
+import platform
+import threading
+import time
+import uuid
+from types import TracebackType
+from typing import Any, Self
+
+from opensearchpy.exceptions import ConflictError, NotFoundError, RequestError
+
+from cl_haystack.errors import CLHaystackError, IndexingError, ServerUnavailableError
+from cl_haystack.opensearch.connection import Connection
+from cl_haystack.opensearch.failures import opensearch_errors
+from cl_haystack.opensearch.patience import Patience
+from cl_haystack.opensearch.write_target import lease_name
+
+logger = logging.getLogger(__name__)
+
+RENEWED_EVERY_S = 3.0
+EXPIRES_AFTER_S = 30.0
+_DOCUMENT = "lease"
+_SETTINGS = {"number_of_shards": 1, "auto_expand_replicas": "0-1", "hidden": True}
+
+
+class Lease:
+    """Held inside its ``with`` block.
+
+    :param connection: the server.
+    :param alias: what is re-embedded.
+    :param patience: repeats requests.
+    :raises IndexingError: another process is re-embedding the alias.
+    """
+
+    def __init__(self, connection: Connection, alias: str, patience: Patience) -> None:
+        self._client, self._url = connection.client(), connection.url
+        self._alias = alias
+        self._index = lease_name(alias)
+        self._patience = patience
+        self._facts: dict[str, Any] = {
+            "holder": uuid.uuid4().hex,
+            "host": platform.node(),
+            "pid": os.getpid(),
+            "renewed": 0,
+            "blocked": None,
+        }
+        self._lock = threading.Lock()
+        self._ended = threading.Event()
+        self._lost: IndexingError | None = None
+        self._keeper = threading.Thread(target=self._keep, name="cl-haystack-lease", daemon=True)
+        self.left_blocked: str | None = None
+        """The index that a holder who died had blocked."""
+
+    def __enter__(self) -> Self:
+        self._patience(self._take)
+        self._keeper.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._ended.set()
+        self._keeper.join()
+        try:
+            if error is None:
+                self._patience(self._give_back)
+            else:  # which need not wait for a server that has gone
+                self._give_back()
+        except CLHaystackError as problem:  # it expires by itself
+            logger.warning("the lease '%s' could not be given back: %s", self._index, problem)
+
+    def check(self) -> None:
+        """Raise if the lease is known to be lost; asks nobody."""
+        if self._lost is not None:
+            raise self._lost
+
+    def confirm(self, *, blocked: str | None) -> None:
+        """Renew the lease and note in it what is blocked.
+
+        :param blocked: the index that is going to be blocked against writes, or None.
+        :raises IndexingError: another process has taken the lease.
+        """
+        self._facts["blocked"] = blocked
+        self._patience(self._renew)
+
+    def _take(self) -> None:
+        with opensearch_errors(self._url, self._index):
+            try:
+                self._client.indices.create(index=self._index, body={"settings": {"index": _SETTINGS}})
+            except RequestError as error:
+                if "resource_already_exists" not in str(error.error):
+                    raise
+            try:
+                self._write({"op_type": "create"})
+            except ConflictError:
+                self._take_over(self._read())
+
+    def _take_over(self, found: dict[str, Any]) -> None:
+        holder = found["_source"]
+        if holder["holder"] == self._facts["holder"]:  # the answer to an earlier attempt was lost
+            return
+        if not _is_gone(holder):
+            logger.warning(
+                "waiting up to %d s for the re-embedding of '%s' on %s (process %d)",
+                EXPIRES_AFTER_S,
+                self._alias,
+                holder["host"],
+                holder["pid"],
+            )
+            until = time.monotonic() + EXPIRES_AFTER_S
+            while time.monotonic() < until:
+                time.sleep(1.0)
+                try:
+                    now = self._read()
+                except NotFoundError:
+                    self._take()
+                    return
+                if now["_seq_no"] != found["_seq_no"]:
+                    raise self._held(holder)
+        self.left_blocked = holder["blocked"]
+        self._facts["blocked"] = holder["blocked"]  # until that is lifted
+        try:
+            self._write(_unchanged(found))
+        except ConflictError:
+            raise self._held(holder) from None
+
+    def _give_back(self) -> None:
+        with opensearch_errors(self._url, self._index):
+            try:
+                if self._read()["_source"]["holder"] == self._facts["holder"]:
+                    self._client.indices.delete(index=self._index)
+            except NotFoundError:  # it is given back, and the answer was lost
+                return
+
+    def _keep(self) -> None:
+        while not self._ended.wait(RENEWED_EVERY_S):
+            try:
+                self._renew()
+            except ServerUnavailableError as error:
+                logger.warning("the lease '%s' could not be renewed: %s", self._index, error)
+            except IndexingError as error:
+                self._lost = error
+                return
+
+    def _renew(self) -> None:
+        with self._lock, opensearch_errors(self._url, self._index):
+            try:
+                found = self._read()
+                if found["_source"]["holder"] != self._facts["holder"]:
+                    raise self._held(found["_source"])
+                self._facts["renewed"] += 1
+                self._write(_unchanged(found))
+            except (NotFoundError, ConflictError) as error:
+                raise IndexingError(
+                    f"the lease '{self._index}' was taken away; let one process re-embed '{self._alias}'"
+                ) from error
+
+    def _read(self) -> dict[str, Any]:
+        found: dict[str, Any] = self._client.get(index=self._index, id=_DOCUMENT)
+        return found
+
+    def _write(self, condition: dict[str, Any]) -> None:
+        self._client.index(index=self._index, id=_DOCUMENT, body=self._facts, params=condition)
+
+    def _held(self, holder: dict[str, Any]) -> IndexingError:
+        return IndexingError(
+            f"alias '{self._alias}' at {self._url} is being re-embedded on {holder['host']} (process "
+            f"{holder['pid']}); wait for it, or stop it, then repeat"
+        )
+
+
+def _unchanged(found: dict[str, Any]) -> dict[str, Any]:
+    return {"if_seq_no": found["_seq_no"], "if_primary_term": found["_primary_term"]}
+
+
+def _is_gone(holder: dict[str, Any]) -> bool:
+    if holder["host"] != platform.node():
+        return False
+    try:
+        os.kill(holder["pid"], 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:  # alive, and somebody else's
+        pass
+    return False

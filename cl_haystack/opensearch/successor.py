@@ -1,0 +1,119 @@
+"""The index that takes another one's place: made like it, for another model.
+
+Mapping and settings are those of the old index, as far as somebody chose them: analyzers, fields, dynamic
+rules, shards, replicas, the vector's method. New are the vector's dimension and space type, the binding, and
+the origin. What the caller's ``IndexSettings`` name goes before.
+"""
+
+import copy
+from typing import Any
+
+from cl_haystack.bundle.fingerprint import SHORT_ID_CHARS
+from cl_haystack.errors import IndexingError
+from cl_haystack.opensearch.aliases import ORIGIN_KEY, ConcreteIndex, Origin
+from cl_haystack.opensearch.binding import META_KEY, IndexBinding
+from cl_haystack.opensearch.capabilities import ServerCapabilities
+from cl_haystack.opensearch.content_hash import HASH_FIELD, HASH_MAPPING
+from cl_haystack.opensearch.first_load import RECORD_KEY
+from cl_haystack.opensearch.index import OpenSearchIndex
+from cl_haystack.opensearch.mapping import CONTENT_FIELD, EMBEDDING_FIELD, index_body, vector_field
+
+# What a server writes into the settings itself; another index may not have it.
+_PRIVATE_SETTINGS = (
+    "index.blocks.",
+    "index.creation_date",
+    "index.history.",
+    "index.provided_name",
+    "index.remote_store.",
+    "index.resize.",
+    "index.routing.allocation.initial_recovery.",
+    "index.shrink.",
+    "index.uuid",
+    "index.verified_before_close",
+    "index.version.",
+)
+_META_KEYS = {META_KEY, ORIGIN_KEY, RECORD_KEY}
+# Settings that do not describe the method of the vector field.
+_OF_NO_INDEX = {"truncate_dim", "ef_search"}
+_OF_OTHER_FIELDS = {"analyzer", "fields", "number_of_shards", "number_of_replicas", "extra_settings"}
+
+
+def successor_name(index: OpenSearchIndex) -> str:
+    """Return the name of the index that a model's vectors go to: ``<alias>-<short fingerprint>``.
+
+    :param index: the alias, with the new model.
+    :returns: the name; with the dimension at its end where the vectors are cut.
+    """
+    name = f"{index.name}-{index.bundle.fingerprint[:SHORT_ID_CHARS]}"
+    return name if index.dimension == index.bundle.dimension else f"{name}-{index.dimension}"
+
+
+def successor_body(old: ConcreteIndex, index: OpenSearchIndex, server: ServerCapabilities) -> dict[str, Any]:
+    """Return the request body that makes an index like the old one, for another model.
+
+    :param old: the index whose documents it is going to hold.
+    :param index: the alias, with the new model and the settings that differ from the old index's.
+    :param server: where it is going to be made.
+    :returns: settings and mappings.
+    """
+    settings = index.settings
+    given = settings.model_fields_set - _OF_NO_INDEX
+    binding = IndexBinding.of(index.bundle, settings.truncate_dim)
+    space_type = settings.space_type_for(index.bundle)
+    fresh = index_body(binding, settings, space_type=space_type, server=server)
+    mapping = copy.deepcopy(old.mapping)
+    properties = mapping.setdefault("properties", {})
+    vector = None if given - _OF_OTHER_FIELDS else vector_field(old.mapping)
+    properties[EMBEDDING_FIELD] = _vector(vector, fresh["mappings"]["properties"][EMBEDDING_FIELD])
+    properties[HASH_FIELD] = HASH_MAPPING
+    if "analyzer" in given:
+        properties[CONTENT_FIELD] = fresh["mappings"]["properties"][CONTENT_FIELD]
+    properties |= settings.fields
+    others = {key: value for key, value in mapping.get("_meta", {}).items() if key not in _META_KEYS}
+    mapping["_meta"] = {**others, META_KEY: binding.stored(), ORIGIN_KEY: origin_of(old, index.name).stored()}
+    wanted = {f"index.{name.removeprefix('index.')}": value for name, value in fresh["settings"].items()}
+    return {"settings": {**_settings(old), **wanted}, "mappings": mapping}
+
+
+def origin_of(old: ConcreteIndex, alias: str, moved_at: dict[int, int] | None = None) -> Origin:
+    """Return the origin of an index that gets the documents of an old one."""
+    return Origin(alias=alias, index=old.name, uuid=old.uuid, moved_at=moved_at)
+
+
+def check_source(old: ConcreteIndex) -> None:
+    """Refuse an index that does not keep its documents as they came.
+
+    :param old: the index.
+    :raises IndexingError: its mapping leaves out fields of ``_source``.
+    """
+    source = old.mapping.get("_source", {})
+    lost = set(source.get("excludes", [])) - {EMBEDDING_FIELD}
+    if source.get("enabled", True) is False or source.get("includes") or lost:
+        what = f"the fields {', '.join(sorted(lost))}" if lost else "fields"
+        raise IndexingError(
+            f"index '{old.name}' does not keep {what} in _source, so its documents cannot be read whole and "
+            "embedded again; index them from where they came from, into a new index"
+        )
+
+
+def _vector(old: dict[str, Any] | None, fresh: dict[str, Any]) -> dict[str, Any]:
+    """Return the mapping of the vector: the old one's method, the new one's dimension and space type."""
+    if old is None:
+        return fresh
+    kept = {name: value for name, value in old.items() if name not in ("model_id", "space_type")}
+    vector = {**kept, "dimension": fresh["dimension"]}
+    if "method" in vector:
+        vector["method"] = {**vector["method"], "space_type": fresh["method"]["space_type"]}
+    else:
+        vector["space_type"] = fresh["method"]["space_type"]
+    return vector
+
+
+def _settings(old: ConcreteIndex) -> dict[str, Any]:
+    lowered = old.mapping.get("_meta", {}).get(RECORD_KEY) or {}  # by a first load that has not ended
+    settings = {**old.settings, **{f"index.{name}": value for name, value in lowered.items()}}
+    return {
+        name: value
+        for name, value in settings.items()
+        if value is not None and not name.startswith(_PRIVATE_SETTINGS)
+    }
