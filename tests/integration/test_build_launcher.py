@@ -21,6 +21,7 @@ def contents(jar: Path) -> dict[str, bytes]:
         return {name: archive.read(name) for name in archive.namelist()}
 
 
+@pytest.mark.long
 def test_a_build_from_the_sources_gives_the_shipped_launcher(tmp_path: Path) -> None:
     jdk = find_compiler(21)
     if jdk is None:

@@ -81,6 +81,7 @@ def interrupt(corpus: Path, out: Path, step: str) -> None:
         ModelBundle.load(bundle)
 
 
+@pytest.mark.long
 def test_interrupted_twice_then_to_a_verdict_and_again(corpus: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     interrupt(corpus, out, TRAINING)

@@ -191,7 +191,7 @@ def test_the_older_version_boots_and_searches() -> None:
         assert set(hits(ask(f"{server.url}/old/_search", "POST", body))) == {"1", "2", "3"}
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_three_nodes_keep_the_data_when_one_is_killed() -> None:
     with LocalOpenSearch(nodes=3) as server:
         first, second, third = server.urls

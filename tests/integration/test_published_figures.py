@@ -7,7 +7,7 @@ import sys
 import pytest
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(1800)
 def test_scifact_has_the_published_ndcg(base_bundle, data_dir):
     """all-MiniLM-L6-v2, length 256, zero-shot on SciFact test: nDCG@10 = 0.6451."""

@@ -94,7 +94,7 @@ def test_killed_at_random_moments_again_and_again(
     assert_same_weights(torch.load(tmp_path / "result"), undisturbed)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_killed_at_each_moment_of_writing_a_state(
     checkpoint: Path, tmp_path: Path, undisturbed: dict[str, Tensor]
 ) -> None:
