@@ -17,6 +17,7 @@ from cl_haystack.data.records import KNOWN_FIELDS, Pair, parse_pair
 from cl_haystack.errors import DataError, MissingExtraError, quote
 
 Records = Iterator[tuple[int, dict[str, Any]]]
+Reader = Callable[[Path, OnFault], Records]
 
 _LISTS = {"negatives": "texts", "candidate_scores": "numbers"}  # fields that are JSON in a cell
 _MAX_CELL_CHARS = min(sys.maxsize, 2**31 - 1)  # csv refuses cells above 131,072 characters unless told
@@ -48,11 +49,44 @@ def read_numbered_pairs(path: str | Path, on_fault: OnFault = refuse) -> Iterato
     :raises MissingExtraError: the file is Parquet and pyarrow is not installed.
     """
     path = Path(path)
+    return _parse(_reader_of(path)(path, on_fault), path, on_fault)
+
+
+def read_records(path: Path, on_fault: OnFault = refuse) -> Records:
+    """Read the records of any file that pairs may be in, whatever their fields.
+
+    :param path: a file named ``.jsonl``, ``.ndjson``, ``.csv``, ``.tsv`` or ``.parquet``.
+    :param on_fault: told each line that cannot be read.
+    :returns: the line (the row, for Parquet), from 1, and the record by field name; cells are texts.
+    :raises DataError: the file as a whole cannot be read, or a line and nobody wants to know.
+    :raises MissingExtraError: the file is Parquet and pyarrow is not installed.
+    """
+    reader = _reader_of(path)
+    if reader in (_read_csv, _read_tsv):
+        delimiter = "," if reader is _read_csv else "\t"
+        return _read_cells(path, on_fault, delimiter, _check_unique)
+    return reader(path, on_fault)
+
+
+def read_field_names(path: Path) -> list[str]:
+    """Return the names of the fields of a file: its header, or the fields of its first record.
+
+    :param path: a file that :func:`read_records` reads.
+    :returns: the names, in their order.
+    :raises DataError: the file cannot be read or is empty.
+    """
+    first = next(read_records(path, lambda fault, line: None), None)
+    if first is None:
+        raise DataError("the file holds no record", path=path)
+    return list(first[1])
+
+
+def _reader_of(path: Path) -> Reader:
     reader = _READERS.get(path.suffix.lower())
     if reader is None:
         known = ", ".join(_READERS)
         raise DataError(f"unknown ending {path.suffix!r}; expected one of {known}", path=path)
-    return _parse(reader(path, on_fault), path, on_fault)
+    return reader
 
 
 def _parse(records: Records, path: Path, on_fault: OnFault) -> Iterator[tuple[int, Pair]]:
@@ -74,11 +108,23 @@ def _read_tsv(path: Path, on_fault: OnFault) -> Records:
 
 
 def _read_table(path: Path, on_fault: OnFault, *, delimiter: str) -> Records:
+    for line, cells in _read_cells(path, on_fault, delimiter, _check_header):
+        try:
+            record = _table_record(cells, path, line)
+        except DataError as fault:
+            on_fault(fault, delimiter.join(cells.values()).encode())
+        else:
+            yield line, record
+
+
+def _read_cells(
+    path: Path, on_fault: OnFault, delimiter: str, check_header: Callable[[list[str], Path, int], list[str]]
+) -> Iterator[tuple[int, dict[str, str]]]:
     header: list[str] | None = None
     empty = True
     for line, cells in _rows(path, on_fault, delimiter):
         if header is None:
-            header = _check_header(cells, path, line)
+            header = check_header(cells, path, line)
             continue
         empty = False
         if len(cells) != len(header):
@@ -86,12 +132,7 @@ def _read_table(path: Path, on_fault: OnFault, *, delimiter: str) -> Records:
             fault = DataError(f"{problem}: quote cells that hold the separator", path=path, line=line)
             on_fault(fault, delimiter.join(cells).encode())
             continue
-        try:
-            record = _table_record(dict(zip(header, cells, strict=True)), path, line)
-        except DataError as fault:
-            on_fault(fault, delimiter.join(cells).encode())
-        else:
-            yield line, record
+        yield line, dict(zip(header, cells, strict=True))
     if empty:
         raise DataError("the file holds no row; expected a header and one pair a row", path=path)
 
@@ -135,6 +176,12 @@ def _check_header(cells: list[str], path: Path, line: int) -> list[str]:
         if name not in KNOWN_FIELDS:
             problem = f"unknown field {quote(name)}; known fields: {known}; rename or remove the column"
             raise DataError(problem, path=path, line=line)
+    return _check_unique(header, path, line)
+
+
+def _check_unique(cells: list[str], path: Path, line: int) -> list[str]:
+    header = [cell.strip() for cell in cells]
+    for name in header:
         if header.count(name) > 1:
             raise DataError(f"column {name!r} is there twice; remove one", path=path, line=line)
     return header
@@ -173,7 +220,7 @@ def _read_parquet(path: Path, on_fault: OnFault) -> Records:
         raise DataError("the file holds no row; expected one pair a row", path=path)
 
 
-_READERS: dict[str, Callable[[Path, OnFault], Records]] = {
+_READERS: dict[str, Reader] = {
     ".jsonl": read_json_objects,
     ".ndjson": read_json_objects,
     ".csv": _read_csv,
