@@ -16,6 +16,7 @@ from haystack.document_stores.types import DuplicatePolicy
 
 from cl_haystack import (
     CLDocumentEmbedder,
+    CLOpenSearchDuplicateRetriever,
     CLOpenSearchHybridRetriever,
     CLOpenSearchRetriever,
     CLOpenSearchWriter,
@@ -167,8 +168,11 @@ import sys
 from haystack import Pipeline
 with open(sys.argv[1]) as file:
     pipeline = Pipeline.load(file)
-result = pipeline.run({"embedder": {"text": "capital of France"}, "hybrid": {"query": "capital of France"}})
-for name in ("dense", "hybrid"):
+question = "capital of France"
+result = pipeline.run(
+    {"embedder": {"text": question}, "hybrid": {"query": question}, "same": {"query": "Cats sleep a lot"}}
+)
+for name in ("dense", "hybrid", "same"):
     print(name, len(result[name]["documents"]), result[name]["documents"][0].content)
 assert "cl_haystack.training" not in sys.modules
 assert "transformers" not in sys.modules
@@ -185,6 +189,7 @@ def test_a_yaml_runs_in_a_fresh_interpreter_with_nothing_but_haystack(
     pipeline.add_component("embedder", CLTextEmbedder(base_bundle))
     pipeline.add_component("dense", CLOpenSearchRetriever(index, top_k=2))
     pipeline.add_component("hybrid", CLOpenSearchHybridRetriever(index, top_k=3))
+    pipeline.add_component("same", CLOpenSearchDuplicateRetriever(index, threshold=0.95))
     pipeline.connect("embedder.embedding", "dense.query_embedding")
     file = tmp_path / "pipeline.yaml"
     with file.open("w") as stream:
@@ -200,6 +205,10 @@ def test_a_yaml_runs_in_a_fresh_interpreter_with_nothing_but_haystack(
         env=environment,
         check=False,
     )
-    assert done.stdout.splitlines() == [f"dense 2 {texts[1]}", f"hybrid 3 {texts[1]}"], done.stderr
+    assert done.stdout.splitlines() == [
+        f"dense 2 {texts[1]}",
+        f"hybrid 3 {texts[1]}",
+        f"same 1 {texts[2]}",
+    ], done.stderr
     assert done.returncode == 0
     pipeline.close()
