@@ -9,6 +9,7 @@ import random
 import threading
 import time
 from collections import Counter
+from collections.abc import Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import ClassVar, Self
 from urllib.parse import urlsplit
@@ -23,10 +24,21 @@ class FaultProxy:
     :param target: address of the real server.
     :param chance: decides what is spoilt.
     :param share: of the requests, 0..1.
+    :param kinds: what may happen.
+    :param retry_after: header of refusals.
     """
 
-    def __init__(self, target: str, chance: random.Random, share: float) -> None:
+    def __init__(
+        self,
+        target: str,
+        chance: random.Random,
+        share: float,
+        *,
+        kinds: Sequence[str] = KINDS,
+        retry_after: str | None = None,
+    ) -> None:
         self.armed = False
+        self._kinds = kinds
         self.faults: Counter[str] = Counter()
         self._chance, self._share = chance, share
         self._lock = threading.Lock()
@@ -63,6 +75,8 @@ class FaultProxy:
                 self.send_response(status)
                 self.send_header("content-type", kind)
                 self.send_header("content-length", str(len(content)))
+                if status in (429, 503) and retry_after is not None:
+                    self.send_header("retry-after", retry_after)
                 self.end_headers()
                 if self.command != "HEAD":
                     self.wfile.write(content)
@@ -79,7 +93,7 @@ class FaultProxy:
         with self._lock:
             if not self.armed or self._chance.random() >= self._share:
                 return None
-            fault = self._chance.choice(KINDS)
+            fault = self._chance.choice(self._kinds)
             self.faults[fault] += 1
             return fault
 

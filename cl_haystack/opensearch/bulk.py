@@ -2,7 +2,8 @@
 
 One request may carry thousands of documents, each with a fate of its own. An answer per document decides:
 written; skipped, because it was there already; refused for good, and then kept with the reason; or busy,
-and then sent again, alone, after a pause that grows. A request that fails as a whole is repeated when time
+and then sent again, alone, after a pause that grows. An index that is blocked against writes, by people or
+because the disk is full, is waited for as well. A request that fails as a whole is repeated when time
 may heal it (connection, timeout, 429, 5xx) and halved when one document in it may be the cause (400, 413).
 Ids are the documents' own, so sending again never doubles anything.
 """
@@ -152,7 +153,7 @@ class BulkWriter:
 
     def _send_pending(self, attempt: "_ChunkAttempt") -> None:
         busy: list[Action] = []
-        problem = ""
+        problem: CLHaystackError | None = None
         index = self._concrete()
         parts = [attempt.pending]
         refused_alone: list[Rejection] = []
@@ -174,15 +175,13 @@ class BulkWriter:
                         error, self._url, self._index
                     ) from error  # so the documents are not the cause
                 continue
-            still_busy, reason = self._read_answer(part, answer, attempt, index)
+            still_busy, found = self._read_answer(part, answer, attempt, index)
             busy += still_busy
-            problem = reason or problem
+            problem = found or problem
         attempt.outcome.rejections += refused_alone
         attempt.pending = busy
-        if busy:
-            raise _Unfinished(
-                ServerUnavailableError(self._url, f"is too busy for {len(busy)} documents: {problem}")
-            )
+        if problem is not None:
+            raise _Unfinished(problem)
 
     def _concrete(self) -> str:
         try:
@@ -200,7 +199,7 @@ class BulkWriter:
 
     def _read_answer(
         self, part: Sequence[Action], answer: dict[str, Any], attempt: "_ChunkAttempt", index: str
-    ) -> tuple[list[Action], str]:
+    ) -> tuple[list[Action], CLHaystackError | None]:
         items = answer.get("items", [])
         if len(items) != len(part):
             raise IndexingError(
@@ -208,7 +207,7 @@ class BulkWriter:
                 "answered for; something between here and OpenSearch changes requests"
             )
         busy: list[Action] = []
-        problem = ""
+        problem: CLHaystackError | None = None
         moved = self._has_moved(items, index)
         for action, item in zip(part, items, strict=True):
             ((verb, result),) = item.items()
@@ -219,11 +218,15 @@ class BulkWriter:
                 attempt.outcome.written += 1
             elif status == _CONFLICT and verb == "create":
                 self._settle_conflict(action, attempt)
-            elif is_busy(status) or (moved and _is_the_index(result)):
+            elif _is_the_index(result):
+                problem = self._index_problem(result)
+                if not (moved or _is_blocked(result)):
+                    raise problem
                 busy.append(action)
-                problem = reason_in(result)
+            elif is_busy(status):
+                problem = ServerUnavailableError(self._url, f"is too busy: {reason_in(result)}")
+                busy.append(action)
             else:
-                self._refuse_if_the_index_is_the_cause(result)
                 attempt.outcome.rejections.append(Rejection(action.id, reason_in(result), status))
         return busy, problem
 
@@ -258,16 +261,16 @@ class BulkWriter:
             return False
         return self._target.has_moved(index)
 
-    def _refuse_if_the_index_is_the_cause(self, result: dict[str, Any]) -> None:
-        if _is_the_index(result):
-            raise IndexingError(
-                f"index '{self._index}' at {self._url} takes no documents: {reason_in(result)}; restore it, "
-                "then repeat: documents that are written already are not doubled"
-            )
+    def _index_problem(self, result: dict[str, Any]) -> IndexingError:
+        way_out = "free disk space or lift the block" if _is_blocked(result) else "restore it"
+        return IndexingError(
+            f"index '{self._index}' at {self._url} takes no documents: {reason_in(result)}; {way_out}, then "
+            "repeat: documents that are written already are not doubled"
+        )
 
     def _repeatable(self, error: OpenSearchException) -> Exception:
         ours = translate(error, self._url, self._index)
-        return _Unfinished(ours) if may_heal(error) else ours
+        return _Unfinished(ours) if may_heal(error) or "cluster_block" in str(error) else ours
 
 
 @dataclass(slots=True)
@@ -283,6 +286,11 @@ class _ChunkAttempt:
 def _is_the_index(result: dict[str, Any]) -> bool:
     kind = str(result.get("error", {}).get("type", ""))
     return "cluster_block" in kind or "index_not_found" in kind or "security_exception" in kind
+
+
+def _is_blocked(result: dict[str, Any]) -> bool:
+    """Return whether writes are blocked for now: by people, a re-embedding, or a disk that is full."""
+    return "cluster_block" in str(result.get("error", {}).get("type", ""))
 
 
 def _may_be_one_document(error: OpenSearchException) -> bool:

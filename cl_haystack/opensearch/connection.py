@@ -21,6 +21,7 @@ from opensearchpy.exceptions import SerializationError
 from opensearchpy.serializer import JSONSerializer
 
 from cl_haystack.errors import ConfigurationError
+from cl_haystack.opensearch.retry_after import RetryAfterConnection
 
 DEFAULT_URL = "http://127.0.0.1:9200"
 URL_VARIABLE = "OPENSEARCH_URL"
@@ -113,7 +114,9 @@ class Connection:
             return self._given_client
         with self._lock:
             if self._client is None:
-                self._client = OpenSearch(**self._client_arguments(), pool_maxsize=_POOL_SIZE)
+                self._client = OpenSearch(
+                    **self._client_arguments(), connection_class=RetryAfterConnection, pool_maxsize=_POOL_SIZE
+                )
             return self._client
 
     def async_client(self) -> AsyncOpenSearch | None:

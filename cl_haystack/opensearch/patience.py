@@ -19,6 +19,7 @@ from tenacity.nap import sleep_using_event
 
 from cl_haystack.errors import ServerUnavailableError
 from cl_haystack.opensearch.failures import may_heal
+from cl_haystack.opensearch.retry_after import pause_asked_for
 
 logger = logging.getLogger(__name__)
 
@@ -31,6 +32,8 @@ Answer = TypeVar("Answer")
 
 class Patience:
     """Repeats requests that time may heal (connection, timeout, 429, 5xx); safe to share between threads.
+
+    A server that says when to come back (``Retry-After``) is taken at its word, up to a minute.
 
     :param retry_for_s: how long one request is repeated before its error is raised.
     :param stop: set from another thread to give up at once.
@@ -58,7 +61,7 @@ class Patience:
         return Retrying(
             retry=retry_if_exception(healable),
             stop=stop_any(stop_after_delay(self._retry_for_s), stop_when_event_set(self._stop)),
-            wait=wait_random_exponential(multiplier=FIRST_PAUSE_S, max=LONGEST_PAUSE_S),
+            wait=_pause,
             sleep=sleep_using_event(self._stop),
             before_sleep=_log_pause,
             reraise=True,
@@ -72,6 +75,13 @@ def _healable(error: BaseException) -> bool:
         and isinstance(cause, OpenSearchException)
         and may_heal(cause)
     )
+
+
+def _pause(state: RetryCallState) -> float:
+    """Return the next pause: random, within a span that grows, and as long as the server asks for."""
+    own = wait_random_exponential(multiplier=FIRST_PAUSE_S, max=LONGEST_PAUSE_S)(state)
+    error = state.outcome.exception() if state.outcome is not None else None
+    return own + pause_asked_for(None if error is None else error.__cause__)
 
 
 def _log_pause(state: RetryCallState) -> None:

@@ -149,7 +149,7 @@ class Preparer:
         drafts = self._without_stored(drafts, window)
         self._embed(drafts, window.ledger)
         window.ledger.count(read=len(window.documents))
-        form = self.index.vector_form
+        form = self.patience(lambda: self.index.vector_form)
         for draft in drafts:
             content_hash = draft.hash if self.keeps_hashes else None
             try:

@@ -19,7 +19,7 @@ from haystack.document_stores.errors import DuplicateDocumentError
 from haystack.document_stores.types import DuplicatePolicy
 
 from cl_haystack.errors import IndexingError
-from cl_haystack.opensearch import OpenSearchIndex, index_documents
+from cl_haystack.opensearch import OpenSearchIndex, index_documents, patience
 from cl_haystack.opensearch.first_load import RECORD_KEY
 from tests.fault_proxy import FaultProxy
 from tests.indexing_job import documents
@@ -156,26 +156,79 @@ def test_settings_are_lowered_in_a_first_load_alone_and_come_back(
     assert seen.pop() == (None, "1", False)  # not empty, so people may be searching it
 
 
-def test_a_write_block_is_an_error_and_a_second_run_completes(make_index: MakeIndex, calm: Any) -> None:
+def blocked_at(index: OpenSearchIndex, block: str) -> Iterator[Document]:
+    """Set a block in the middle of the stream."""
+    for document in documents(COUNT, repeated=False):
+        if document.id == "d500":
+            set_block(index, block, on=True)
+        yield document
+
+
+def set_block(index: OpenSearchIndex, block: str, *, on: bool) -> None:
+    body = {f"index.blocks.{block}": True if on else None}
+    index.connection.client().indices.put_settings(index=index.name, body=body)
+
+
+def test_a_write_block_that_stays_is_an_error_and_a_second_run_completes(
+    make_index: MakeIndex, calm: Any
+) -> None:
     index = make_index()
-    client = index.connection.client()
     encoder = WordEncoder(tiny_bundle())
-
-    def blocked() -> Iterator[Document]:
-        for document in documents(COUNT, repeated=False):
-            if document.id == "d500":
-                client.indices.put_settings(index=index.name, body={"index.blocks.write": True})
-            yield document
-
-    with pytest.raises(IndexingError, match="takes no documents"):
-        index_documents(blocked(), index, encoder, window_size=100)
-    client.indices.put_settings(index=index.name, body={"index.blocks.write": None})
+    with pytest.raises(IndexingError, match=r"takes no documents.*write.*lift the block"):
+        index_documents(blocked_at(index, "write"), index, encoder, window_size=100, retry_for_s=0.5)
+    set_block(index, "write", on=False)
     encoder.encoded.clear()
     report = index_documents(documents(COUNT, repeated=False), index, encoder)
     assert report.skipped >= 300
     assert len(encoder.encoded) == COUNT - report.skipped
     assert contents(index) == calm(repeated=False)
     assert settings_of(index)[::2] == (None, False)
+
+
+@pytest.mark.parametrize("block", ["write", "read_only_allow_delete"])
+def test_a_block_that_is_lifted_is_waited_for(make_index: MakeIndex, block: str) -> None:
+    """Somebody's write block, and what the server sets where the disk is full."""
+    index = make_index()
+    encoder = WordEncoder(tiny_bundle())
+
+    def lift() -> None:
+        time.sleep(1)
+        set_block(index, block, on=False)
+
+    lifting = threading.Thread(target=lift)
+
+    def stream() -> Iterator[Document]:
+        for document in blocked_at(index, block):
+            if document.id == "d500":
+                lifting.start()
+            yield document
+
+    report = index_documents(stream(), index, encoder, window_size=100)
+    lifting.join()
+    assert (report.written, report.rejected) == (COUNT, 0)
+    assert report.retries >= 1
+    assert len(encoder.encoded) == COUNT
+    assert len(contents(index)) == COUNT
+
+
+@pytest.mark.parametrize("kind", ["429", "503"])
+def test_a_server_that_says_when_to_come_back_is_left_alone_so_long(
+    make_index: MakeIndex, opensearch_url: str, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    monkeypatch.setattr(patience, "FIRST_PAUSE_S", 0.01)
+    with FaultProxy(opensearch_url, random.Random(0), 1.0, kinds=[kind], retry_after="2") as proxy:
+        index = make_index(client_or_url=proxy.url)
+        index.ensure()
+
+        def stream() -> Iterator[Document]:
+            proxy.armed = True
+            relief = threading.Timer(1, lambda: setattr(proxy, "armed", False))
+            relief.start()
+            yield Document(content="x")
+
+        report = index_documents(stream(), index, WordEncoder(tiny_bundle()))
+        assert report.written == 1
+        assert proxy.faults == {kind: 1}  # with pauses of its own there would be many in that second
 
 
 def test_a_proxy_that_cuts_delays_and_refuses_changes_nothing(

@@ -360,7 +360,7 @@ def test_an_index_that_is_blocked_stops_the_job_with_the_reason(
     index.create()
     index.connection.client().indices.put_settings(index=index.name, body={"index.blocks.write": True})
     with pytest.raises(IndexingError, match=r"takes no documents.*block"):
-        index_documents(corpus(3), index, encoder)
+        index_documents(corpus(3), index, encoder, retry_for_s=0.5)
 
 
 def test_an_index_that_vanishes_meanwhile_is_noticed(make_index: MakeIndex, encoder: WordEncoder) -> None:

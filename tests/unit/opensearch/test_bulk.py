@@ -164,7 +164,7 @@ def test_giving_up_raises_the_last_problem_within_the_time() -> None:
 
 def test_a_busy_server_that_stays_busy_is_an_error_and_not_a_loss() -> None:
     sender, _ = writer(lambda call, ids: {"0": 429}, retry_for_s=0.05)
-    with pytest.raises(ServerUnavailableError, match="too busy for 1 documents: queue is full"):
+    with pytest.raises(ServerUnavailableError, match="too busy: queue is full"):
         sender.send(actions(2))
 
 
