@@ -7,7 +7,7 @@ Pairs are summary → body of the standard library's docs, bodies joined to the 
 trains as it does by default: sentence-transformers with MultipleNegativesRankingLoss in fp32 and with the
 model's dropout, ours with InfoNCE in both directions, in bf16 where the hardware has it, and without
 dropout; ``--equal`` makes ours compute what theirs does (fp32, dropout). Each round trains each side once, so
-a machine that slows down slows both. The ratio is what counts; benchmarks/scifact.py compares quality.
+a machine that slows down slows both. The ratio is what counts; benchmarks/quality.py compares quality.
 """
 
 import argparse

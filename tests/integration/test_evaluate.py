@@ -43,6 +43,15 @@ def test_an_index_is_evaluated(indexed, bundle, task_directory, mode):
         assert found["metrics"]["recall@100"] == 1
 
 
+def test_filters_go_into_every_search(indexed, bundle, task_directory, tmp_path):
+    filters = json.dumps({"field": "meta.title", "operator": "==", "value": "the cat cat"})  # d0 alone
+    options = ("--mode", "hybrid", "--filters", filters, "--save-run", tmp_path / "run.trec")
+    done = cli("evaluate", bundle, task_directory, *indexed, *options, "--json")
+    assert done.returncode == 0, done.stderr
+    assert {line.split()[2] for line in (tmp_path / "run.trec").read_text().splitlines()} == {"d0"}
+    assert json.loads(done.stdout)["metrics"]["recall@10"] == pytest.approx(0.1)
+
+
 def test_dense_search_of_the_index_equals_the_exact_one(indexed, bundle, task_directory):
     done = cli("evaluate", bundle, task_directory, *indexed, "--baseline", bundle, "--json")
     found = json.loads(done.stdout)
