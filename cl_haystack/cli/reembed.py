@@ -158,8 +158,8 @@ def _roll_back(alias: str, url: str | None, *, as_json: bool) -> None:
             err.print(
                 f"warning: {report.differing:,} documents were written or deleted since the alias had moved, "
                 f"which {report.old} does not know: {report.added:,} are not in it, {report.changed:,} are "
-                f"older in it, {report.deleted:,} were deleted since. Index them again; {report.new} holds them "
-                "until another re-embedding"
+                f"older in it, {report.deleted:,} were deleted since. Index them again; until another "
+                f"re-embedding {report.new} holds them"
             )
 
 

@@ -31,7 +31,7 @@ class WhicheverFits(Generic[Question, Answer]):
     def __init__(self, ways: Sequence[Callable[[Question], Answer]]) -> None:
         if not ways:
             raise ConfigurationError("WhicheverFits got no way to ask; give one for each model")
-        self._ways = tuple(ways)
+        self._ways: tuple[Callable[[Question], Answer], ...] = tuple(ways)
         self._first = 0
 
     def __call__(self, question: Question) -> Answer:

@@ -1,9 +1,10 @@
 """A look at a re-embedded index before it is used: the same documents, and vectors that the model makes."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cl_haystack.errors import IndexingError
 from cl_haystack.opensearch.adoption import MIN_COSINE
@@ -12,6 +13,7 @@ from cl_haystack.opensearch.content_hash import HASH_FIELD
 from cl_haystack.opensearch.documents import StoredDocument, embedding_text
 from cl_haystack.opensearch.index import OpenSearchIndex
 from cl_haystack.opensearch.mapping import EMBEDDING_FIELD
+from cl_haystack.opensearch.vector_form import VectorForm
 
 if TYPE_CHECKING:
     from cl_haystack.encoder.protocol import TextEncoder
@@ -58,16 +60,25 @@ def verify_sample(
             vectors.append(vector)
     if not texts:
         return len(hits), None
-    lowest = float(_cosines(np.array(vectors), encoder.encode_documents(texts)).min())
+    form = index.vector_form
+    made = [form(row) for row in encoder.encode_documents(texts)]
+    lowest = float(_cosines(_numbers(vectors, form), _numbers(made, form)).min())
     if lowest < MIN_COSINE[index.bundle.precision]:
         raise _failed(index, f"a vector has cosine {lowest:.4f} with what {index.bundle.label} makes now")
     return len(hits), lowest
 
 
-def _cosines(stored: Any, made: Any) -> Any:
-    stored, made = np.asarray(stored, dtype=np.float64), np.asarray(made, dtype=np.float64)  # (sample, dim)
+def _numbers(rows: Sequence[Any], form: VectorForm) -> NDArray[np.float64]:
+    """Return stored vectors as numbers whose cosine means something: signs are packed into bytes."""
+    if form.data_type != "binary":
+        return np.array(rows, dtype=np.float64)  # (sample, dim)
+    return np.unpackbits(np.array(rows, dtype=np.int8).view(np.uint8), axis=1) * 2.0 - 1.0
+
+
+def _cosines(stored: NDArray[np.float64], made: NDArray[np.float64]) -> NDArray[np.float64]:
     lengths = np.linalg.norm(stored, axis=1) * np.linalg.norm(made, axis=1)
-    return (stored * made).sum(axis=1) / np.maximum(lengths, np.finfo(np.float64).tiny)
+    cosines = (stored * made).sum(axis=1) / np.maximum(lengths, np.finfo(np.float64).tiny)
+    return cast("NDArray[np.float64]", cosines)
 
 
 def _failed(index: OpenSearchIndex, problem: str) -> IndexingError:

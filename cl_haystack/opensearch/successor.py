@@ -6,7 +6,7 @@ the origin. What the caller's ``IndexSettings`` name goes before.
 """
 
 import copy
-from typing import Any
+from typing import Any, cast, get_args
 
 from cl_haystack.bundle.fingerprint import SHORT_ID_CHARS
 from cl_haystack.errors import IndexingError
@@ -17,6 +17,8 @@ from cl_haystack.opensearch.content_hash import HASH_FIELD, HASH_MAPPING
 from cl_haystack.opensearch.first_load import RECORD_KEY
 from cl_haystack.opensearch.index import OpenSearchIndex
 from cl_haystack.opensearch.mapping import CONTENT_FIELD, EMBEDDING_FIELD, index_body, vector_field
+from cl_haystack.opensearch.settings import IndexSettings
+from cl_haystack.opensearch.vector_form import DataType, VectorForm, data_type_of
 
 # What a server writes into the settings itself; another index may not have it.
 _PRIVATE_SETTINGS = (
@@ -55,10 +57,13 @@ def successor_body(old: ConcreteIndex, index: OpenSearchIndex, server: ServerCap
     :param index: the alias, with the new model and the settings that differ from the old index's.
     :param server: where it is going to be made.
     :returns: settings and mappings.
+    :raises ConfigurationError: the new model's vectors cannot be stored or compared in that way.
     """
-    settings = index.settings
-    given = settings.model_fields_set - _OF_NO_INDEX
-    binding = IndexBinding.of(index.bundle, settings.truncate_dim)
+    given = index.settings.model_fields_set - _OF_NO_INDEX
+    data_type = _data_type(old, index.settings)
+    VectorForm.of(data_type, index.bundle, index.dimension)  # or say now why the model cannot have it
+    settings = index.settings.model_copy(update={"data_type": data_type})
+    binding = IndexBinding.of(index.bundle, settings.truncate_dim, data_type)
     space_type = settings.space_type_for(index.bundle)
     fresh = index_body(binding, settings, space_type=space_type, server=server)
     mapping = copy.deepcopy(old.mapping)
@@ -94,6 +99,13 @@ def check_source(old: ConcreteIndex) -> None:
             f"index '{old.name}' does not keep {what} in _source, so its documents cannot be read whole and "
             "embedded again; index them from where they came from, into a new index"
         )
+
+
+def _data_type(old: ConcreteIndex, settings: IndexSettings) -> DataType:
+    found = data_type_of(vector_field(old.mapping) or {})
+    if "data_type" in settings.model_fields_set or found not in get_args(DataType):
+        return settings.data_type
+    return cast(DataType, found)
 
 
 def _vector(old: dict[str, Any] | None, fresh: dict[str, Any]) -> dict[str, Any]:

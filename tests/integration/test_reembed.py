@@ -1,8 +1,10 @@
 """Another model for an alias in use: nothing lost, nothing mixed, one move, and a way back."""
 
+import itertools
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -10,6 +12,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +21,9 @@ import pytest
 from haystack import Document
 from opensearchpy import OpenSearch
 from opensearchpy.exceptions import AuthorizationException
+from typer.testing import CliRunner
 
+from cl_haystack.cli.main import app
 from cl_haystack.data import RetrievalTask
 from cl_haystack.errors import DataError, IndexingError, ServerUnavailableError, SpaceMismatchError
 from cl_haystack.opensearch import (
@@ -265,6 +270,25 @@ def test_documents_are_what_they_were_but_for_the_vector(site: Site) -> None:
     assert settings["refresh_interval"] == "7s"
     assert properties["content"]["analyzer"] == "english"
     assert properties["deep"]["properties"]["a"]["properties"]["b"]["type"] == "float"
+
+
+@pytest.mark.parametrize("data_type", ["byte", "binary"])
+def test_the_form_of_the_vectors_stays(site: Site, data_type: str) -> None:
+    scaled = NEW.manifest.model_copy(update={"calibration": {"int8_scale": 200.0}})
+    old = replace(OLD, manifest=OLD.manifest.model_copy(update={"calibration": {"int8_scale": 200.0}}))
+    new = replace(NEW, manifest=scaled)
+    index_documents(
+        documents(20), site.open(old, site.old, settings={"data_type": data_type}), SpacedEncoder(old)
+    )
+    site.client.indices.put_alias(index=site.old, name=site.alias)
+    report = reembed(site.open(new), SpacedEncoder(new))
+    assert (report.documents, report.sampled, report.lowest_cosine) == (20, 20, pytest.approx(1.0))
+    index = site.open(new)
+    assert index.open().data_type == data_type  # type: ignore[union-attr]
+    assert index.vector_form.data_type == data_type
+    stored, before = site.contents(site.new), site.contents(site.old)
+    assert stored["d1"]["embedding"] != before["d1"]["embedding"]
+    assert all(isinstance(number, int) for number in stored["d1"]["embedding"])
 
 
 def test_what_is_written_with_the_new_model_later_is_known_as_unchanged(site: Site) -> None:
@@ -535,6 +559,63 @@ def test_a_block_that_would_last_too_long_is_put_off_and_lifted(site: Site) -> N
     assert not site.is_blocked(site.old)
     assert load.led_to == [site.old]
     assert site.lease_is_free()
+
+
+@pytest.fixture(scope="module")
+def bundles(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Real bundles of two models side by side: two random initialisations of one tiny architecture."""
+    from cl_haystack.export import export_bundle
+    from tests.tiny_model import make_tiny_checkpoint
+
+    folder = tmp_path_factory.mktemp("bundles")
+    for seed, name in enumerate(("present", "next")):
+        checkpoint = make_tiny_checkpoint(tmp_path_factory.mktemp(name), seed=seed)
+        export_bundle(checkpoint, folder / name, name=name)
+    return folder
+
+
+@pytest.fixture
+def task_directory(tmp_path: Path) -> Path:
+    """Five words in every order; each text is the question that its own document answers."""
+    texts = [" ".join(words) for words in itertools.permutations(["cat", "dog", "red", "blue", "house"], 2)]
+    lines = [json.dumps({"_id": f"d{number}", "text": text}) for number, text in enumerate(texts)]
+    (tmp_path / "qrels").mkdir()
+    for name in ("corpus.jsonl", "queries.jsonl"):
+        (tmp_path / name).write_text("\n".join(lines))
+    judged = [f"d{number}\td{number}\t1" for number in range(len(texts))]
+    (tmp_path / "qrels" / "test.tsv").write_text("\n".join(["query-id\tcorpus-id\tscore", *judged]))
+    return tmp_path
+
+
+@pytest.mark.slow
+def test_the_command_with_real_models(site: Site, bundles: Path, task_directory: Path) -> None:
+    present, following = (str(bundles / name) for name in ("present", "next"))
+
+    def run(*arguments: str, status: int = 0) -> Any:
+        done = CliRunner().invoke(app, [*arguments, "--url", site.url, "--json"])
+        assert done.exit_code == status, (done.output, done.exception)
+        return json.loads(done.stdout)
+
+    run("index", present, str(task_directory / "corpus.jsonl"), "--index", site.alias)
+    made = run("reembed", "--alias", site.alias, "--make-alias")
+    assert site.leads_to() == [made["index"]]
+    options = ["reembed", "--alias", site.alias, "--bundle", following, "--gate", str(task_directory)]
+    refused = run(*options, "--min-gain", "0.5", "--remove-refused", status=3)
+    assert (refused["moved"], refused["removed"], refused["gate"]["passed"]) == (False, True, False)
+    assert refused["gate"]["num_queries"] == 20  # the present bundle was found beside the next one
+    moved = run(*options, "--min-gain", "-1")
+    assert (moved["moved"], moved["documents"], moved["sampled"]) == (True, 20, 20)
+    assert site.leads_to() == [moved["new"]]
+    assert run("query", following, "cat dog", "--index", site.alias, "--top-k", "1")
+    assert run(*options)["needless"]
+    back = run("reembed", "--alias", site.alias, "--rollback")
+    assert (back["old"], back["differing"]) == (made["index"], 0)
+    alone = task_directory / "elsewhere" / "next"
+    shutil.copytree(following, alone)
+    refusal = CliRunner().invoke(app, [*options[:4], str(alone), *options[5:], "--url", site.url])
+    assert "name it with --old-bundle" in str(refusal.exception)
+    usage = CliRunner().invoke(app, ["reembed", "--alias", site.alias])
+    assert (usage.exit_code, "give one of --bundle, --rollback" in usage.output) == (2, True)
 
 
 @pytest.mark.long
