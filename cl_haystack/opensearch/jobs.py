@@ -7,40 +7,39 @@ job that died is simply run again: what was confirmed is found in the index by i
 embedded nor written a second time.
 """
 
-import itertools
 import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence, Sized
-from dataclasses import asdict, dataclass
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-import orjson
 from haystack import Document
 from haystack.document_stores.types import DuplicatePolicy
 
-from cl_haystack.errors import ConfigurationError, RejectedDocumentsError
-from cl_haystack.opensearch.background import BackgroundSender
-from cl_haystack.opensearch.bulk import BulkWriter
-from cl_haystack.opensearch.content_hash import ContentHasher
+from cl_haystack.bundle import ModelBundle
+from cl_haystack.errors import RejectedDocumentsError
 from cl_haystack.opensearch.failures import opensearch_errors
 from cl_haystack.opensearch.first_load import FirstLoad
 from cl_haystack.opensearch.index import OpenSearchIndex
 from cl_haystack.opensearch.journal import open_journal
 from cl_haystack.opensearch.merging import merge_segments
-from cl_haystack.opensearch.parcels import Parcel, parcels, windows
 from cl_haystack.opensearch.patience import DEFAULT_RETRY_FOR_S, Patience
-from cl_haystack.opensearch.preparing import Preparer, Window
-from cl_haystack.opensearch.report import DeadLetters, IndexingReport, Ledger
-from cl_haystack.opensearch.write_target import WriteTarget
-from cl_haystack.progress import OnProgress, Progress, ignore
+from cl_haystack.opensearch.report import IndexingReport
+from cl_haystack.opensearch.writing import (
+    DEFAULT_CHUNK_BYTES,
+    DEFAULT_WINDOW_SIZE,
+    WritingOptions,
+    bundle_of,
+    write_documents,
+)
+from cl_haystack.progress import OnProgress, ignore
 
 if TYPE_CHECKING:  # so that an index can be used without loading onnxruntime
     from cl_haystack.encoder.protocol import TextEncoder
 
-DEFAULT_WINDOW_SIZE = 1_000
-DEFAULT_CHUNK_BYTES = 2_000_000
-STREAMS_OF_READY_MADE_VECTORS = 2
+OnRejected = Literal["raise", "report"] | None
 
 
 def index_documents(
@@ -52,7 +51,7 @@ def index_documents(
     meta_fields_to_embed: Sequence[str] = (),
     embedding_separator: str = "\n",
     dead_letters: str | Path | None = None,
-    on_rejected: Literal["raise", "report"] | None = None,
+    on_rejected: OnRejected = None,
     journal: str | Path | None = None,
     refresh: bool = True,
     force_merge: bool = False,
@@ -100,133 +99,99 @@ def index_documents(
     """
     if isinstance(documents, Document | str | bytes | dict):
         raise TypeError(f"documents is a {type(documents).__name__}, expected an iterable of Document")
-    if window_size < 1 or chunk_bytes < 1 or (streams is not None and streams < 1):
-        raise ConfigurationError(
-            f"window_size is {window_size}, chunk_bytes is {chunk_bytes}, streams is {streams}; expected ≥ 1"
-        )
-    started = time.perf_counter()
-    index.ensure()
-    bundle = getattr(encoder, "bundle", index.bundle)
-    index.register_writer(bundle)
-    stop = threading.Event()
-    patience = Patience(retry_for_s, stop)
+    options = WritingOptions(
+        policy, meta_fields_to_embed, embedding_separator, streams, window_size, chunk_bytes, retry_for_s
+    )
     dead_letters = None if dead_letters is None else Path(dead_letters)
-    texts = orjson.dumps([list(meta_fields_to_embed), embedding_separator]).decode()
+    patience = Patience(retry_for_s, threading.Event())
+    started = time.perf_counter()
+    bundle = bundle_of(encoder, index)
+    open_for_writing(index, bundle, patience)
     description = {
-        "index": f"{index.name} {_uuids(index)}",
+        "index": f"{index.name} {patience(lambda: _uuids(index))}",
         "model": bundle.fingerprint,
         "policy": policy.name,
-        "texts": texts,
+        "texts": options.texts,
         "window_size": str(window_size),
     }
-    with (
-        DeadLetters(dead_letters, index.name) as letters,
-        open_journal(None if journal is None else Path(journal), description) as (log, remove_journal),
-    ):
-        preparer = Preparer(
-            index=index,
-            encoder=encoder,
-            keeps_hashes=index.keeps_hashes,
-            policy=policy,
-            hasher=ContentHasher(bundle.fingerprint, texts),
-            meta_fields=tuple(meta_fields_to_embed),
-            separator=embedding_separator,
-            letters=letters,
-            journal=log,
-            patience=patience,
-            on_progress=on_progress,
-            total=len(documents) if isinstance(documents, Sized) else None,
-        )
-        writer = BulkWriter(
-            index.connection.client(),
-            url=index.connection.url,
-            index=index.name,
-            policy=policy,
-            retry_for_s=retry_for_s,
-            stop=stop,
-            target=WriteTarget(index),
-        )
-        job = _Job(preparer, writer, stop, chunk_bytes)
-        # A job of one window is over before a refresh matters.
-        worthwhile = preparer.total is None or preparer.total > window_size
-        with FirstLoad(index, patience, lower=worthwhile, drop_replicas=drop_replicas):
-            job.run(windows(documents, window_size), streams)
-        finishing = time.perf_counter()
-        if force_merge:
-            merge_segments(index, patience)
-        if refresh:
-            patience(index.refresh)
-        patience(lambda: index.check(fresh=True))  # deleted meanwhile, it came back without its binding
+    # A job of one window is over before a refresh matters.
+    lower = not isinstance(documents, Sized) or len(documents) > window_size
+    finish = {"drop_replicas": drop_replicas, "refresh": refresh, "force_merge": force_merge}
+    with open_journal(None if journal is None else Path(journal), description) as (log, remove_journal):
+        with load(index, patience, lower=lower, **finish):
+            report = write_documents(
+                documents,
+                index,
+                encoder,
+                options,
+                patience=patience,
+                dead_letters=dead_letters,
+                journal=log,
+                on_progress=on_progress,
+            )
+            written = time.perf_counter()
         remove_journal()
     ended = time.perf_counter()
-    seconds = {"refresh": ended - finishing, "total": ended - started}
-    report = job.report(dead_letters, seconds)
-    on_progress(Progress(report.read, report.read, preparer.note()))
-    if report.rejected and (on_rejected or ("raise" if dead_letters is None else "report")) == "raise":
+    timing = {**report.seconds, "refresh": ended - written, "total": ended - started}
+    return judge(replace(report, seconds=timing), on_rejected)
+
+
+def open_for_writing(index: OpenSearchIndex, bundle: ModelBundle, patience: Patience) -> None:
+    """Make the index where it does not exist, check it, and record the model as a writer.
+
+    :param index: the index.
+    :param bundle: the model that is going to write.
+    :param patience: repeats requests; a server that does not answer at all is reported at once.
+    """
+    patience.first_request(index.ensure)
+    patience(lambda: index.register_writer(bundle))
+
+
+@contextmanager
+def load(
+    index: OpenSearchIndex,
+    patience: Patience,
+    *,
+    lower: bool,
+    drop_replicas: bool = False,
+    refresh: bool = True,
+    force_merge: bool = False,
+) -> Iterator[None]:
+    """Surround the writing: settings of a first load before, and whatever happens those of before after.
+
+    :param index: the index, opened for writing.
+    :param patience: repeats requests.
+    :param lower: whether an empty index is worth other settings.
+    :param drop_replicas: fill it without replicas.
+    :param refresh: make documents visible to searches at the end.
+    :param force_merge: merge the index into one segment at the end.
+    :yields: nothing; write meanwhile.
+    """
+    with FirstLoad(index, patience, lower=lower, drop_replicas=drop_replicas):
+        yield
+    if force_merge:
+        merge_segments(index, patience)
+    if refresh:
+        patience(index.refresh)
+    patience(lambda: index.check(fresh=True))  # deleted meanwhile, it came back without its binding
+
+
+def judge(report: IndexingReport, on_rejected: OnRejected) -> IndexingReport:
+    """Return a report, or raise what follows from it.
+
+    :param report: the end of a job.
+    :param on_rejected: ``raise`` or ``report``; None raises where no dead-letter file keeps what was refused.
+    :returns: the report.
+    :raises RejectedDocumentsError: documents were refused, and that is to be an error.
+    """
+    wanted = on_rejected or ("raise" if report.dead_letters is None else "report")
+    if report.rejected and wanted == "raise":
         raise RejectedDocumentsError(
-            index=index.name,
+            index=report.index,
             count=report.rejected,
             rejections={rejection.id: rejection.reason for rejection in report.rejections},
         )
     return report
-
-
-@dataclass(slots=True)
-class _Job:
-    preparer: Preparer
-    writer: BulkWriter
-    stop: threading.Event
-    chunk_bytes: int
-
-    def run(self, batches: Iterator[list[Document]], streams: int | None) -> None:
-        """Take the input to its end."""
-        first = list(itertools.islice(batches, 1))
-        num_streams = streams or _default_streams(first)
-        with BackgroundSender(self.send, self.stop, num_streams) as sender:
-            for number, batch in enumerate(itertools.chain(first, batches)):
-                window = Window(number, batch, Ledger(self.preparer.ledger))
-                for parcel in parcels(self.preparer.prepare(window), self.chunk_bytes, num_streams):
-                    window.opened()
-                    self.preparer.in_flight.add(parcel.actions)
-                    sender.put((window, parcel), parcel.stream)
-                self._close(window)
-                self.preparer.tell()
-
-    def send(self, item: tuple[Window, Parcel]) -> None:
-        """Write one parcel; runs in the sending threads."""
-        window, parcel = item
-        preparer = self.preparer
-        started = time.perf_counter()
-        outcome = self.writer.send(parcel.actions, resumed=window.begun_before)
-        window.ledger.add(outcome, time.perf_counter() - started)
-        for rejection in outcome.rejections:
-            preparer.letters.add(rejection, parcel.documents[rejection.id])
-        preparer.patience(lambda: preparer.index.check_answer(outcome.indices))
-        preparer.in_flight.remove(parcel.actions)
-        self._close(window)
-
-    def report(self, dead_letters: Path | None, seconds: dict[str, float]) -> IndexingReport:
-        """Return the final counts."""
-        ledger = self.preparer.ledger
-        counts = asdict(ledger.counts)
-        writing = {"embed": self.preparer.embed_seconds, "write": counts.pop("write_seconds")}
-        return IndexingReport(
-            index=self.preparer.index.name,
-            **counts,
-            seconds={**writing, **seconds},
-            rejections=tuple(ledger.rejections),
-            dead_letters=dead_letters if ledger.counts.rejected else None,
-        )
-
-    def _close(self, window: Window) -> None:
-        if window.closed() and not window.done_before:
-            self.preparer.journal.end(window.number, window.ledger.counts)
-
-
-def _default_streams(first_window: list[list[Document]]) -> int:
-    documents = [document for window in first_window for document in window]
-    ready_made = all(document.embedding is not None for document in documents)
-    return STREAMS_OF_READY_MADE_VECTORS if documents and ready_made else 1
 
 
 def _uuids(index: OpenSearchIndex) -> str:

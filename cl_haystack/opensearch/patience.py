@@ -18,7 +18,7 @@ from tenacity import (
 from tenacity.nap import sleep_using_event
 
 from cl_haystack.errors import ServerUnavailableError
-from cl_haystack.opensearch.failures import may_heal
+from cl_haystack.opensearch.failures import may_heal, status_of
 from cl_haystack.opensearch.retry_after import pause_asked_for
 
 logger = logging.getLogger(__name__)
@@ -40,8 +40,8 @@ class Patience:
     """
 
     def __init__(self, retry_for_s: float, stop: threading.Event) -> None:
+        self.stop = stop
         self._retry_for_s = retry_for_s
-        self._stop = stop
 
     def __call__(self, request: Callable[[], Answer]) -> Answer:
         """Run a request until it succeeds; it must be one that may be repeated.
@@ -52,6 +52,15 @@ class Patience:
         """
         return self.retrying(_healable)(request)
 
+    def first_request(self, request: Callable[[], Answer]) -> Answer:
+        """Run the first request of all: a busy server is waited for, an address that does not answer is not.
+
+        :param request: raises our errors, from opensearch-py's.
+        :returns: what it returns.
+        :raises ServerUnavailableError: nothing answered, or the server was busy for ``retry_for_s`` seconds.
+        """
+        return self.retrying(lambda error: _healable(error) and _was_answered(error))(request)
+
     def retrying(self, healable: Callable[[BaseException], bool]) -> Retrying:
         """Return tenacity's loop with these limits.
 
@@ -60,9 +69,9 @@ class Patience:
         """
         return Retrying(
             retry=retry_if_exception(healable),
-            stop=stop_any(stop_after_delay(self._retry_for_s), stop_when_event_set(self._stop)),
+            stop=stop_any(stop_after_delay(self._retry_for_s), stop_when_event_set(self.stop)),
             wait=_pause,
-            sleep=sleep_using_event(self._stop),
+            sleep=sleep_using_event(self.stop),
             before_sleep=_log_pause,
             reraise=True,
         )
@@ -75,6 +84,11 @@ def _healable(error: BaseException) -> bool:
         and isinstance(cause, OpenSearchException)
         and may_heal(cause)
     )
+
+
+def _was_answered(error: BaseException) -> bool:
+    cause = error.__cause__
+    return isinstance(cause, OpenSearchException) and status_of(cause) is not None
 
 
 def _pause(state: RetryCallState) -> float:

@@ -240,7 +240,7 @@ def test_a_proxy_that_cuts_delays_and_refuses_changes_nothing(
     with FaultProxy(opensearch_url, random.Random(seed), share=0.25) as proxy:
         index = make_index(client_or_url=proxy.url, timeout_s=2)
         index.ensure()
-        proxy.armed = True
+        index.ensure = lambda: setattr(proxy, "armed", True)  # type: ignore[method-assign]
         report = index_documents(
             documents(COUNT, repeated=True), index, encoder, window_size=50, chunk_bytes=4_000, streams=3
         )
