@@ -1,5 +1,6 @@
 """``cl-haystack evaluate``: how good a model is, and whether it is better than another."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -140,7 +141,7 @@ def evaluate(
     )
 
 
-def _refuse(given: dict[str, object], why: str) -> None:
+def _refuse(given: Mapping[str, object], why: str) -> None:
     for option, value in given.items():
         if value:
             raise typer.BadParameter(f"{option} {why}", param_hint=option)

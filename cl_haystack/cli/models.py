@@ -75,7 +75,8 @@ def training_of(encoder: "TextEncoder | None") -> dict[str, str]:
 
     if isinstance(encoder, Encoder):
         return describe_training(encoder.bundle.manifest.training)
-    return describe_training(encoder.layout.training) if hasattr(encoder, "layout") else {}
+    layout = getattr(encoder, "layout", None)  # a checkpoint's; its class would bring torch
+    return describe_training(layout.training) if layout else {}
 
 
 def graph_bytes(encoder: "TextEncoder | None") -> int | None:

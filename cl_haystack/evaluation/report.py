@@ -128,10 +128,10 @@ def _interval(value: Interval | float) -> Interval:
     return value if isinstance(value, Interval) else Interval(value, value, value)
 
 
-def _spread(distribution: ScoreDistribution) -> list[tuple[str, int, float, float, float]]:
-    """Return name, size, 5 %, median and 95 % of each group of scores: the plot in figures."""
+def _spread(distribution: ScoreDistribution) -> list[tuple[str, int, list[float]]]:
+    """Return name, size, and 5 %, median and 95 % of each group of scores: the plot in figures."""
     return [
-        (name, len(scores), *(float(value) for value in np.percentile(scores, [5, 50, 95])))
+        (name, len(scores), np.percentile(scores, [5, 50, 95]).tolist())
         for name, scores in distribution.groups.items()
         if len(scores)
     ]

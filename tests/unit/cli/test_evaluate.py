@@ -226,6 +226,16 @@ def test_a_threshold_comes_into_the_bundle_which_stays_verified(run, bundle, lab
     assert "Dashed: the calibrated threshold" in (tmp_path / "report.html").read_text()
 
 
+def test_a_bundle_is_evaluated_and_reported_without_torch(
+    run, bundle, task_directory, labelled, tmp_path, monkeypatch
+):
+    for name in ("torch", "transformers", "optimum", "sklearn", "sentence_transformers", "datasets"):
+        monkeypatch.setitem(sys.modules, name, None)
+    for data in (task_directory, labelled):
+        run("evaluate", bundle, data, "--baseline", bundle, "--report", tmp_path / "report.html")
+        assert "cannot be distinguished" in (tmp_path / "report.html").read_text()
+
+
 def test_pairs_are_compared_with_a_baseline(run, bundle, labelled):
     found = json.loads(run("evaluate", bundle, labelled, "--baseline", bundle, "--json"))
     assert [row["metric"] for row in found["comparisons"]] == ["average_precision", "f1"]
