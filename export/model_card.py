@@ -1,5 +1,8 @@
 """The bundle's README: what the model is, where it comes from and what was measured."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from cl_haystack.bundle import Manifest
 from cl_haystack.bundle.manifest import Parity, Quality
 
@@ -28,7 +31,7 @@ vectors = encoder.encode_queries(["a question"])
 | loss | {loss} |
 | training data | {datasets} |
 
-## Identity
+{datasheets}## Identity
 
 | | |
 |---|---|
@@ -64,8 +67,32 @@ def write_model_card(manifest: Manifest) -> str:
         base_model=training.get("base_model", {}).get("name", "this checkpoint itself"),
         loss=training.get("loss", {}).get("name", "not fine-tuned here"),
         datasets="; ".join(datasets) or "none stated",
+        datasheets="".join(map(_datasheet, training.get("datasets", []))),
         producer=", ".join(f"{package} {version}" for package, version in manifest.producer.items()),
     )
+
+
+def _datasheet(dataset: Mapping[str, Any]) -> str:
+    """Return what the pairs' own sheet says, as a table; nothing where they have none."""
+    sheet = dataset.get("datasheet")
+    if not isinstance(sheet, dict):
+        return ""
+    facts = {
+        "made by": sheet.get("method"),
+        "source": sheet.get("source"),
+        "licence": dataset.get("licence"),
+        "judged by": sheet.get("judged_by"),
+        "time": " to ".join(filter(None, (sheet.get("since"), sheet.get("until")))),
+        "pairs": f"{sheet.get('num_pairs', 0):,}",
+        "made of": ", ".join(entry["name"] for entry in sheet.get("inputs", ())),
+        "curated by": ", ".join(step["name"] for step in sheet.get("curation", ())),
+    }
+    rows = "".join(f"| {name} | {_cell(value)} |\n" for name, value in facts.items())
+    return f"### {_cell(dataset.get('path') or dataset.get('name'))}\n\n| | |\n|---|---|\n{rows}\n"
+
+
+def _cell(value: object) -> str:
+    return " ".join(str(value or "not stated").split()).replace("|", "\\|")
 
 
 def _measured(parity: Parity | None, quality: tuple[Quality, ...]) -> str:

@@ -138,6 +138,9 @@ def _dataset_line(dataset: dict[str, Any]) -> str:
         f"from {dataset['source']}" if dataset.get("source") else "",
         f"licence {dataset['licence']}" if dataset.get("licence") else "licence not stated",
     ]
+    sheet = _mapping(dataset.get("datasheet"))
+    facts += [f"made by {sheet['method']}"] if sheet.get("method") else []
+    facts += [f"judged by {sheet['judged_by']}"] if sheet.get("judged_by") else []
     name = dataset.get("path") or dataset.get("name") or "unnamed"
     return f"{name}: {', '.join(filter(None, facts))}"
 

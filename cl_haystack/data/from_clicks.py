@@ -2,7 +2,7 @@
 
 1. Equal queries are taken together, and a model tells how often each document was looked at.
 2. A document is a positive where several people clicked it, and significantly more often, by the looks it
-   got, than documents are on average.
+   got, than documents are on average, and half as often as the query's best or more.
 3. A document is a hard negative where people passed over it on their way to a click below, several times, and
    it is clicked significantly less than each positive of the query.
 
@@ -26,6 +26,7 @@ from cl_haystack.data.ubi import Impression
 from cl_haystack.errors import ConfigurationError, DataError
 
 _Z = NormalDist().inv_cdf(0.99)  # one-sided: ten results a query are ten chances to be wrong
+_SHARE_OF_BEST = 0.5
 
 
 @dataclass
@@ -35,7 +36,8 @@ class ClickReport:
     :param queries: different queries, case and white space aside.
     :param shown: pairs of a query and a document that was shown for it.
     :param too_few_clicks: of these, clicked by fewer people than wanted.
-    :param not_above_average: clicked by enough, but not significantly more than documents are on average.
+    :param not_above_average: clicked by enough, but not significantly more than documents are on average, or
+        less than half as often as the query's best.
     :param without_text: chosen, but no text is known for them.
     :param pairs: pairs made.
     :param negatives: negatives given to them.
@@ -122,6 +124,10 @@ def judge_clicks(
             report.not_above_average += 1
         if len(seen.skippers[item]) >= min_skips:
             skipped[query].append((-len(seen.skippers[item]), document, high))
+    for query, found in positives.items():
+        good = [entry for entry in found if entry[0] <= _SHARE_OF_BEST * min(found)[0]]  # below 0, both
+        report.not_above_average += len(found) - len(good)
+        positives[query] = good
     negatives = {
         query: [document for _, document, high in sorted(skipped[query]) if high < lowest[query]]
         for query in positives

@@ -112,19 +112,29 @@ def _drawn_pair(
     return texts
 
 
-def pairs_from_qrels(task: RetrievalTask, counts: PairCounts) -> Iterator[Pair]:
+def pairs_from_qrels(
+    task: RetrievalTask, counts: PairCounts, *, num_negatives: int = 0, with_scores: bool = False
+) -> Iterator[Pair]:
     """Make a pair query → document of each judgement of a grade above 0.
 
-    :param task: judged queries; the corpus is passed over once, only relevant documents are held.
+    :param task: judged queries; the corpus is passed over once, only judged documents are held.
     :param counts: where the counts go.
+    :param num_negatives: most negatives of a pair, the first documents that were judged not relevant.
+    :param with_scores: write the grade as ``score``, the highest of the task as 1.
     :yields: the pairs, in the order of the judgements.
     """
-    relevant = {
-        document_id for grades in task.qrels.values() for document_id, grade in grades.items() if grade > 0
+    wanted = {
+        document_id
+        for grades in task.qrels.values()
+        for document_id, grade in grades.items()
+        if grade > 0 or num_negatives
     }
-    contents = {document.id: document.content for document in task.corpus() if document.id in relevant}
+    contents = {document.id: document.content for document in task.corpus() if document.id in wanted}
+    highest = max((grade for grades in task.qrels.values() for grade in grades.values()), default=1)
     unique = _Unique(counts)
     for query_id, grades in task.qrels.items():
+        others = (contents.get(name, "") for name, grade in grades.items() if grade <= 0)
+        negatives = tuple(text for text in others if text.strip())[:num_negatives]
         for document_id, grade in grades.items():
             if grade <= 0:
                 counts.not_relevant += 1
@@ -133,7 +143,13 @@ def pairs_from_qrels(task: RetrievalTask, counts: PairCounts) -> Iterator[Pair]:
             elif not contents[document_id].strip():
                 counts.without_text += 1
             elif unique.admit(task.queries[query_id], contents[document_id]):
-                yield Pair(anchor=task.queries[query_id], positive=contents[document_id], source=task.name)
+                yield Pair(
+                    anchor=task.queries[query_id],
+                    positive=contents[document_id],
+                    negatives=negatives,
+                    score=grade / highest if with_scores else None,
+                    source=task.name,
+                )
 
 
 class _Unique:

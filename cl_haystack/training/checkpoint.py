@@ -19,6 +19,7 @@ from typing import Any, get_args
 
 from cl_haystack.bundle.fingerprint import file_entry, weights_digest
 from cl_haystack.bundle.manifest import Pooling, Similarity
+from cl_haystack.data.datasheet import read_datasheet
 from cl_haystack.errors import CheckpointError
 from cl_haystack.training.dense import DenseLayer, read_dense, write_dense_config
 
@@ -138,9 +139,19 @@ def is_checkpoint(path: Path) -> bool:
 
 
 def describe_dataset(path: Path, *, licence: str = "") -> dict[str, Any]:
-    """Return what provenance needs to know of a file of training pairs: name, hash, size, licence."""
-    entry = file_entry(path)
-    return {"path": path.name, "sha256": entry.sha256, "bytes": entry.bytes, "licence": licence}
+    """Return what provenance needs to know of a file of training pairs: name, hash, size, licence, datasheet.
+
+    :param path: the file.
+    :param licence: its licence; empty takes the datasheet's.
+    :returns: plain values for the checkpoint.
+    :raises DataError: the datasheet beside the file is broken.
+    """
+    entry, sheet = file_entry(path), read_datasheet(path)
+    facts: dict[str, Any] = {"path": path.name, "sha256": entry.sha256, "bytes": entry.bytes}
+    if sheet is None:
+        return facts | {"licence": licence}
+    told = sheet.model_dump(mode="json", exclude={"format", "sha256", "bytes"})
+    return facts | {"licence": licence or sheet.licence, "source": sheet.source, "datasheet": told}
 
 
 def dense_folder(checkpoint: Path, position: int) -> Path:

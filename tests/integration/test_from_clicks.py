@@ -6,12 +6,12 @@ from random import Random
 
 import orjson
 import pytest
+from opensearchpy import OpenSearch
 from opensearchpy.helpers import bulk
 from typer.testing import CliRunner
 
 from cl_haystack.cli.main import app
 from cl_haystack.data import read_pairs
-from cl_haystack.opensearch import Connection
 from tests.unit.data.click_simulation import simulate
 
 pytestmark = pytest.mark.integration
@@ -25,8 +25,7 @@ def log(opensearch_url: str):
     truth = {f"how to use item {number}": {f"d{random.randrange(300)}"} for number in range(60)}
     queries, events = simulate(truth, [f"d{number}" for number in range(300)], searches=50)
     name = uuid.uuid4().hex
-    connection = Connection(opensearch_url)
-    client = connection.client()
+    client = OpenSearch(opensearch_url)
     query_fields = {"query_id": _KEYWORD, "timestamp": {"type": "date"}, "query_response_hit_ids": _KEYWORD}
     event_fields = {"action_name": _KEYWORD, "timestamp": {"type": "date"}}
     contents = {
@@ -40,7 +39,7 @@ def log(opensearch_url: str):
         bulk(client, actions, refresh=True)
     yield name, truth, queries, events
     client.indices.delete(index=f"{name}-*")
-    connection.close()
+    client.close()
 
 
 def run(*arguments: str):

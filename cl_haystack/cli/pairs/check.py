@@ -74,6 +74,7 @@ def check(
     from cl_haystack.cli.models import open_model
     from cl_haystack.data import read_beir, write_beside
     from cl_haystack.data.curation import DROPPED, check_pairs
+    from cl_haystack.data.datasheet import Step, carry_datasheet
 
     wanted = (DROPPED | _kinds(drop, "--drop")) - _kinds(keep, "--keep")
     encoder = None if bundle is None else open_model(bundle)[0]
@@ -89,6 +90,8 @@ def check(
             language=language,
             on_progress=on_progress,
         )
+    step = Step(name="check", counts={"lines": found.lines, "kept": found.kept, **found.dropped_for})
+    carry_datasheet(pairs, out, num_pairs=found.kept, step=step)
     if report is not None:
         with write_beside(report) as file:
             file.write(orjson.dumps(asdict(found), option=orjson.OPT_INDENT_2))

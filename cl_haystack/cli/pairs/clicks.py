@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cl_haystack.cli.console import err, print_json
-from cl_haystack.cli.pairs.making import AsJson, Out
+from cl_haystack.cli.pairs.making import AsJson, Origin, Out, write_described
 
 if TYPE_CHECKING:
     from cl_haystack.data.from_clicks import ClickedDocuments, ClickReport
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from cl_haystack.opensearch import Connection
 
 _LITTLE_SEEN_AT_SEVERAL = 0.1
+_FILE_ENDINGS = (".jsonl", ".ndjson")
 
 
 def from_clicks(
@@ -58,7 +59,6 @@ def from_clicks(
 
     cl-haystack pairs from-clicks --queries q.jsonl --events e.jsonl --corpus corpus.jsonl -o pairs.jsonl
     """
-    from cl_haystack.data import write_pairs
     from cl_haystack.data.from_clicks import ClickReport, judge_clicks, pairs_from_clicks
     from cl_haystack.data.ubi import CLICKS, ClickCounts, parse_time, read_impressions
     from cl_haystack.errors import DataError
@@ -83,7 +83,9 @@ def from_clicks(
     pairs = list(pairs_from_clicks(chosen, texts, report))
     if not pairs:
         raise DataError(f"no pair could be made: {_skipped(counts, report)}; nothing was written")
-    write_pairs(pairs, out)
+    files = tuple(Path(name) for name in (queries, events) if name.endswith(_FILE_ENDINGS))
+    origin = Origin(f"from-clicks ({queries}, {events})", files, "clicks", since or "", until or "")
+    write_described(pairs, out, origin, counts.as_dict)
     if as_json:
         print_json({"log": counts.as_dict(), "pairs": report.as_dict()})
         return
@@ -105,7 +107,7 @@ def _records(name: str, connection: "Connection") -> Iterator[dict[str, Any]]:
     from cl_haystack.data.lines import read_json_objects
     from cl_haystack.opensearch.records import read_records
 
-    if name.endswith((".jsonl", ".ndjson")):
+    if name.endswith(_FILE_ENDINGS):
         return (record for _, record in read_json_objects(Path(name)))
     return read_records(connection, name)
 

@@ -1,6 +1,7 @@
 """``cl-haystack pairs from-corpus | from-qrels``: pairs from documents and judgements."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from enum import StrEnum
 from itertools import chain
 from pathlib import Path
@@ -61,7 +62,9 @@ def from_corpus(
     counts = PairCounts()
     methods = method or [Method.TITLE]
     pairs = pairs_from_corpus(read_corpus(corpus), counts, methods=methods, seed=seed)
-    _write(pairs, counts, out, corpus, as_json=as_json)
+    names = ", ".join(map(str, methods))
+    origin = Origin(f"from-corpus ({names}, seed {seed})", (corpus,), "nobody: parts of the same document")
+    _write(pairs, counts, out, corpus, origin, as_json=as_json)
 
 
 def from_qrels(
@@ -70,28 +73,98 @@ def from_qrels(
     ],
     out: Out,
     split: Annotated[str, typer.Option(help="Which judgements: qrels/SPLIT.tsv.")] = "train",
+    num_negatives: Annotated[
+        int, typer.Option(min=0, help="Most negatives of a pair: documents judged not relevant.")
+    ] = 0,
+    scores: Annotated[
+        bool, typer.Option("--scores", help="Write grades as scores, the highest as 1, for graded losses.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Make a pair query → document of each judgement above 0.
 
-    [bold]Example[/bold]
+    Judgements of unknown documents and queries, and queries without judgement, are counted and named.
+
+    [bold]Examples[/bold]
 
     cl-haystack pairs from-qrels scifact --split train -o pairs.jsonl
+
+    cl-haystack pairs from-qrels graded --num-negatives 3 --scores -o pairs.jsonl
     """
     from cl_haystack.data import PairCounts, pairs_from_qrels, read_beir
+    from cl_haystack.data.unknown_ids import find_unknown_ids
 
     counts = PairCounts()
-    _write(pairs_from_qrels(read_beir(directory, split), counts), counts, out, directory, as_json=as_json)
+    task = read_beir(directory, split)
+    for line in find_unknown_ids(directory, split).describe():
+        err.print(f"warning: {line}", markup=False, soft_wrap=True)
+    pairs = pairs_from_qrels(task, counts, num_negatives=num_negatives, with_scores=scores)
+    files = (directory / "corpus.jsonl", directory / "queries.jsonl", directory / "qrels" / f"{split}.tsv")
+    origin = Origin(f"from-qrels ({split})", files, "whoever made the judgements")
+    _write(pairs, counts, out, directory, origin, as_json=as_json)
 
 
-def _write(pairs: "Iterator[Pair]", counts: "PairCounts", out: Path, source: Path, *, as_json: bool) -> None:
+@dataclass(frozen=True)
+class Origin:
+    """What a datasheet says of how pairs were made.
+
+    :param method: verb and methods.
+    :param inputs: files that they were made of.
+    :param judged_by: who says that the texts belong together.
+    :param since: when the oldest was made, ISO 8601, or empty.
+    :param until: and the newest.
+    """
+
+    method: str
+    inputs: tuple[Path, ...]
+    judged_by: str
+    since: str = ""
+    until: str = ""
+
+
+def write_described(
+    pairs: "Iterable[Pair]", out: Path, origin: Origin, counts: Callable[[], dict[str, int]]
+) -> int:
+    """Write pairs and their datasheet.
+
+    :param pairs: any number of pairs.
+    :param out: the file to write.
+    :param origin: how they were made.
+    :param counts: tells what became of the records; asked when all pairs are written.
+    :returns: number of pairs.
+    """
     from cl_haystack.data import write_pairs
+    from cl_haystack.data.datasheet import describe_pairs
+
+    count = write_pairs(pairs, out)
+    describe_pairs(
+        out,
+        method=origin.method,
+        num_pairs=count,
+        inputs=origin.inputs,
+        judged_by=origin.judged_by,
+        since=origin.since,
+        until=origin.until,
+        counts=counts(),
+    )
+    return count
+
+
+def _write(
+    pairs: "Iterator[Pair]",
+    counts: "PairCounts",
+    out: Path,
+    source: Path,
+    origin: Origin,
+    *,
+    as_json: bool,
+) -> None:
     from cl_haystack.errors import DataError
 
     first = next(pairs, None)
     if first is None:
         raise DataError(f"no pair could be made: {_skipped(counts)}; nothing was written", path=source)
-    write_pairs(chain([first], pairs), out)
+    write_described(chain([first], pairs), out, origin, counts.as_dict)
     if as_json:
         print_json(counts.as_dict())
         return

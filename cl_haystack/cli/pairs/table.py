@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from cl_haystack.cli.console import err, print_json
-from cl_haystack.cli.pairs.making import AsJson, Out
+from cl_haystack.cli.pairs.making import AsJson, Origin, Out, write_described
 
 _FAULTS_SHOWN = 5
 
@@ -39,7 +39,6 @@ def from_table(
 
     cl-haystack pairs from-table sts.tsv --anchor s1 --positive s2 --score gold --max-score 5 -o pairs.jsonl
     """
-    from cl_haystack.data import write_pairs
     from cl_haystack.data.tables import Columns, TableCounts, pairs_from_table
     from cl_haystack.errors import DataError
 
@@ -58,7 +57,8 @@ def from_table(
         err.print(f"skipped: {fault}", markup=False, soft_wrap=True)
     if not pairs:
         raise DataError(f"no row gave a pair: {counts.as_dict()}; nothing was written", path=table)
-    write_pairs(pairs, out)
+    origin = Origin("from-table", (table,), "whoever made the table")
+    write_described(pairs, out, origin, counts.as_dict)
     if as_json:
         print_json(counts.as_dict())
         return

@@ -1,0 +1,53 @@
+"""``cl-haystack pairs describe``: what people know of pairs, and what the files say."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.text import Text
+
+from cl_haystack.cli.console import out as console
+from cl_haystack.cli.console import print_json
+
+
+def describe(
+    pairs: Annotated[Path, typer.Argument(metavar="PAIRS.jsonl", help="Training pairs.")],
+    source: Annotated[str | None, typer.Option(help="Where the texts come from, in words.")] = None,
+    licence: Annotated[str | None, typer.Option(help="Licence of the pairs.")] = None,
+    judged_by: Annotated[
+        str | None, typer.Option(help="Who says that the texts belong together: people, clicks, a model.")
+    ] = None,
+    since: Annotated[str | None, typer.Option(metavar="TIME", help="When the oldest was made.")] = None,
+    until: Annotated[str | None, typer.Option(metavar="TIME", help="When the newest was made.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the datasheet as JSON.")] = False,
+) -> None:
+    """Show the datasheet of pairs, and add what only people know.
+
+    It lies beside the pairs, as PAIRS.datasheet.json, and goes with them into the checkpoint, the bundle and
+    the model card.
+
+    [bold]Example[/bold]
+
+    cl-haystack pairs describe pairs.jsonl --source "support tickets" --judged-by "two agents"
+    """
+    from cl_haystack.data import read_pairs
+    from cl_haystack.data.datasheet import describe_pairs, read_datasheet, write_datasheet
+
+    sheet = read_datasheet(pairs)
+    if sheet is None:
+        sheet = describe_pairs(pairs, method="not stated", num_pairs=sum(1 for _ in read_pairs(pairs)))
+    told = {"source": source, "licence": licence, "judged_by": judged_by, "since": since, "until": until}
+    changes = {name: value for name, value in told.items() if value is not None}
+    if changes:
+        sheet = sheet.model_copy(update=changes)
+        write_datasheet(pairs, sheet)
+    if as_json:
+        print_json(sheet.model_dump(mode="json"))
+        return
+    for name, value in sheet.model_dump(exclude={"format", "format_version", "inputs", "curation"}).items():
+        console.print(Text(f"{name.replace('_', ' ')}: {value or 'not stated'}"), soft_wrap=True)
+    for entry in sheet.inputs:
+        console.print(Text(f"made of: {entry.name}, {entry.bytes:,} bytes, sha256 {entry.sha256[:16]}"))
+    for step in sheet.curation:
+        counts = ", ".join(f"{name} {count:,}" for name, count in step.counts.items() if count)
+        console.print(Text(f"step: {step.name} ({counts})"), soft_wrap=True)
