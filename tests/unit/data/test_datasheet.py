@@ -89,19 +89,8 @@ def test_unknown_ids_are_named_with_their_lines(tmp_path):
         "1 judged documents are not in the corpus: train.tsv:3 'gone'",
         "1 queries have no judgement in any split: 'q9'",
     ]
-    told = json.loads(
-        run(
-            "pairs",
-            "from-qrels",
-            tmp_path,
-            "-o",
-            tmp_path / "p.jsonl",
-            "--num-negatives",
-            "2",
-            "--scores",
-            "--json",
-        )
-    )
+    options = ("-o", tmp_path / "p.jsonl", "--num-negatives", "2", "--scores", "--json")
+    told = json.loads(run("pairs", "from-qrels", tmp_path, *options))
     assert (told["pairs"], told["missing_documents"], told["not_relevant"]) == (1, 1, 1)
     assert json.loads((tmp_path / "p.jsonl").read_text()) == {
         "anchor": "what", "positive": "yes", "negatives": ["no"], "score": 1.0, "source": f"{tmp_path.name}/train",

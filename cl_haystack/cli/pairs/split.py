@@ -1,0 +1,90 @@
+"""``cl-haystack pairs split | sample``: parts of a file of pairs."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cl_haystack.cli.console import err, print_json
+from cl_haystack.cli.pairs.making import AsJson
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from cl_haystack.data import Pair
+
+Pairs = Annotated[Path, typer.Argument(metavar="PAIRS.jsonl", help="Training pairs.")]
+
+
+class Group(StrEnum):
+    """What must not be in both parts."""
+
+    document = "document"
+    query = "query"
+    source = "source"
+
+
+def split(
+    pairs: Pairs,
+    train: Annotated[Path, typer.Option(metavar="TRAIN.jsonl", help="Pairs to train on.")],
+    held_out: Annotated[Path, typer.Option(metavar="TEST.jsonl", help="Pairs to measure with.")],
+    by: Annotated[Group, typer.Option(help="What must not be in both files.")] = Group.document,
+    fraction: Annotated[float, typer.Option(help="Expected share of held-out groups.")] = 0.2,
+    seed: Annotated[int, typer.Option(help="Another seed gives another split.")] = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Split pairs so that what is measured with was not trained on.
+
+    Pairs that share a text with the held-out part without being in it are in neither file, and counted.
+
+    [bold]Example[/bold]
+
+    cl-haystack pairs split pairs.jsonl --train train.jsonl --held-out test.jsonl --fraction 0.1
+    """
+    from cl_haystack.data import read_pairs
+    from cl_haystack.data.subsets import split_pairs
+
+    name = f"split by {by.value}, seed {seed}"
+    parts = split_pairs(list(read_pairs(pairs)), by=by.value, fraction=fraction, seed=seed)
+    for part, path in zip(parts[:2], (train, held_out), strict=True):
+        _write(pairs, part, path, name)
+    counts = {"train": len(parts[0]), "held_out": len(parts[1]), "neither": parts[2]}
+    if as_json:
+        print_json(counts)
+        return
+    err.print(
+        f"{train}: {counts['train']:,} pairs; {held_out}: {counts['held_out']:,} pairs; in neither, because "
+        f"they share a text with {held_out}: {counts['neither']:,}",
+        markup=False,
+        soft_wrap=True,
+    )
+
+
+def sample(
+    pairs: Pairs,
+    size: Annotated[list[int], typer.Option(min=1, help="Pairs of a subset; may be repeated.")],
+    out: Annotated[Path, typer.Option("-o", "--out", metavar="FOLDER", help="Folder for SIZE.jsonl.")],
+    seed: Annotated[int, typer.Option(help="Another seed draws other pairs.")] = 0,
+) -> None:
+    """Draw subsets for a learning curve, each within all larger ones.
+
+    [bold]Example[/bold]
+
+    cl-haystack pairs sample pairs.jsonl --size 100 --size 300 --size 1000 -o few
+    """
+    from cl_haystack.data import read_pairs
+    from cl_haystack.data.subsets import nested_subsets
+
+    for wanted, part in nested_subsets(list(read_pairs(pairs)), size, seed=seed).items():
+        path = out / f"{wanted}.jsonl"
+        _write(pairs, part, path, f"sample of {wanted}, seed {seed}")
+        err.print(f"{path}: {len(part):,} pairs", markup=False, soft_wrap=True)
+
+
+def _write(pairs: Path, part: "Sequence[Pair]", path: Path, name: str) -> None:
+    from cl_haystack.data import write_pairs
+    from cl_haystack.data.datasheet import Step, carry_datasheet
+
+    count = write_pairs(part, path)
+    carry_datasheet(pairs, path, num_pairs=count, step=Step(name=name, counts={"pairs": count}))
