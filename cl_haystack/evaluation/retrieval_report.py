@@ -79,24 +79,31 @@ def retrieval_report(study: RetrievalStudy) -> Report:
 
 
 def describe_training(training: Mapping[str, Any]) -> dict[str, str]:
-    """Flatten a model's provenance for people.
+    """Put a model's provenance into lines for people.
 
     :param training: ``training`` of a bundle's manifest or of a checkpoint.
-    :returns: one line a fact, named by its path, such as ``datasets 1 · licence``.
+    :returns: one line a field, and one for each of several records, such as ``datasets 1``.
     """
-    return dict(_facts(training, ()))
+    lines: dict[str, Any] = {}
+    for name, value in training.items():
+        if _is_list_of_records(value):
+            lines |= {f"{name} {number}": record for number, record in enumerate(value, start=1)}
+        else:
+            lines[name] = value
+    return {name: _inline(value) for name, value in lines.items() if value not in (None, "", [], {})}
 
 
-def _facts(value: Any, path: tuple[str, ...]) -> list[tuple[str, str]]:
+def _is_list_of_records(value: object) -> bool:
+    return isinstance(value, list | tuple) and any(isinstance(inner, Mapping) for inner in value)
+
+
+def _inline(value: object) -> str:
     if isinstance(value, Mapping):
-        return [fact for key, inner in value.items() for fact in _facts(inner, (*path, str(key)))]
-    if isinstance(value, list | tuple) and any(isinstance(inner, Mapping) for inner in value):
-        *above, last = path or ("",)
-        return [
-            fact
-            for number, inner in enumerate(value, start=1)
-            for fact in _facts(inner, (*above, f"{last} {number}"))
-        ]
+        return ", ".join(
+            f"{name} ({_inline(inner)})" if isinstance(inner, Mapping) else f"{name} {_inline(inner)}"
+            for name, inner in value.items()
+            if inner not in (None, "", [], {})
+        )
     if isinstance(value, list | tuple):
-        value = ", ".join(map(str, value))
-    return [(" · ".join(path), str(value))] if value not in (None, "") else []
+        return ", ".join(map(_inline, value))
+    return str(value)

@@ -65,6 +65,21 @@ def test_equal_to_pytrec_eval_where_the_run_answers_every_query():
     assert found["mrr@15"] == pytest.approx(sum(row["recip_rank"] for row in raw.values()) / len(qrels))
 
 
+@given(
+    st.dictionaries(QUERIES, st.dictionaries(DOCUMENTS, st.integers(-1, 4), min_size=1), min_size=1),
+    st.dictionaries(DOCUMENTS, SCORES, min_size=1),
+    st.integers(1, 12),
+)
+def test_equal_to_pytrec_eval_with_ties_and_negative_grades(qrels, scores, k):
+    run = dict.fromkeys(qrels, scores)
+    names = {"ndcg": "ndcg_cut", "recall": "recall", "map": "map_cut", "precision": "P", "success": "success"}
+    raw = pytrec_eval.RelevanceEvaluator(qrels, {f"{name}.{k}" for name in names.values()}).evaluate(run)
+    found = per_query(qrels, run, (k,))
+    for query, metrics in raw.items():
+        for ours, theirs in names.items():
+            assert found[query][f"{ours}@{k}"] == pytest.approx(metrics[f"{theirs}_{k}"], abs=1e-9)
+
+
 def test_known_values():
     found = evaluate_run(
         {"q": {"a": 3, "b": 1, "c": 0}}, {"q": {"c": 3.0, "b": 2.0, "x": 1.0, "a": 0.5}}, ks=(2, 4)

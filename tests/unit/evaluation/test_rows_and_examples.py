@@ -7,8 +7,11 @@ from cl_haystack.evaluation.examples import (
     hardest,
     hardest_negatives,
     largest_changes,
+    pair_changes,
 )
 from cl_haystack.evaluation.live import index_search
+from cl_haystack.evaluation.pair_tasks import PairResult, read_pair_task
+from cl_haystack.evaluation.retrieval_report import describe_training
 from cl_haystack.evaluation.rows import comparison_row, conclude, gains, system_row
 
 ANSWERS = {
@@ -111,6 +114,44 @@ def test_hardest_negatives_are_those_furthest_before_what_is_relevant(task, befo
     assert (found[0].negative.rank, found[0].negative.title, found[0].negative.excerpt) == (1, "2", "two")
     assert [hard.relevant.rank for hard in found] == [2, 2, None]
     assert found[0].relevant.title == "One"
+
+
+def test_pairs_worth_a_look_are_those_that_a_model_misplaced_most(tmp_path):
+    path = tmp_path / "pairs.jsonl"
+    records = [("a", 1), ("b", 1), ("c", 0), ("d", 0)]
+    path.write_text(
+        "".join(f'{{"anchor": "{a}", "positive": "x", "label": {label}}}\n' for a, label in records)
+    )
+    task = read_pair_task(path)
+
+    def result(label, *scores):
+        return PairResult(label=label, task="t", metrics={}, scores=scores, num_pairs=4, seconds=0)
+
+    good, bad = result("good", 0.9, 0.8, 0.2, 0.1), result("bad", 0.1, 0.8, 0.9, 0.2)
+    losses = pair_changes(task, [good, bad], num_each=1)
+    assert (losses[0].anchor, losses[0].note) == ("a", "loss")
+    assert losses[0].scores == {"good": 0.9, "bad": 0.1}
+    assert [example.note for example in pair_changes(task, [bad, good], num_each=1)] == ["gain"]
+    assert pair_changes(task, [bad], num_each=1)[0].anchor in {"a", "c"}
+
+
+def test_provenance_is_told_line_by_line():
+    training = {
+        "loss": {"name": "infonce", "scale": 20},
+        "datasets": [{"path": "a.jsonl", "licence": ""}, {"path": "b.jsonl", "licence": "CC0"}],
+        "scores": {"positives": {"mean": 0.5}},
+        "seed": 0,
+        "layers": [1, 2],
+        "empty": {},
+    }
+    assert describe_training(training) == {
+        "loss": "name infonce, scale 20",
+        "datasets 1": "path a.jsonl",
+        "datasets 2": "path b.jsonl, licence CC0",
+        "scores": "positives (mean 0.5)",
+        "seed": "0",
+        "layers": "1, 2",
+    }
 
 
 def test_some_queries_can_be_compared_alone(before, after):
