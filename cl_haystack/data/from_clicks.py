@@ -25,7 +25,7 @@ from cl_haystack.data.records import Pair
 from cl_haystack.data.ubi import Impression
 from cl_haystack.errors import ConfigurationError, DataError
 
-_Z = NormalDist().inv_cdf(0.99)  # one-sided: ten results a query are ten chances to be wrong
+_Z = NormalDist().inv_cdf(0.998)  # one-sided: ten results a query are ten chances to be wrong
 _SHARE_OF_BEST = 0.5
 
 
@@ -202,7 +202,7 @@ class _Seen:
 
 
 def _interval(share: float, count: float) -> tuple[float, float]:
-    """Return the 98 % interval of a share, or of more clicks than looks: Wilson 1927."""
+    """Return the 99.6 % interval of a share, or of more clicks than looks: Wilson 1927."""
     share, count = min(share, 1.0), max(count, 1e-9)
     middle = (share + _Z**2 / (2 * count)) / (1 + _Z**2 / count)
     half = _Z / (1 + _Z**2 / count) * (share * (1 - share) / count + _Z**2 / (4 * count**2)) ** 0.5

@@ -58,7 +58,7 @@ def test_pairs_of_a_biased_log_are_right(log, opensearch_url, tmp_path: Path):
     right = [pair.positive == relevant[pair.anchor.casefold()] for pair in pairs]
     assert sum(right) / len(pairs) >= 0.95
     assert sum(right) >= 0.85 * len(truth)
-    assert told["pairs"]["negatives"] > len(pairs)
+    assert told["pairs"]["negatives"] >= len(pairs)
     assert not [pair for pair in pairs if relevant[pair.anchor.casefold()] in pair.negatives]
     # The same log as files gives the same pairs.
     for kind, records in (("queries", queries), ("events", events)):

@@ -93,5 +93,6 @@ def test_unknown_ids_are_named_with_their_lines(tmp_path):
     told = json.loads(run("pairs", "from-qrels", tmp_path, *options))
     assert (told["pairs"], told["missing_documents"], told["not_relevant"]) == (1, 1, 1)
     assert json.loads((tmp_path / "p.jsonl").read_text()) == {
-        "anchor": "what", "positive": "yes", "negatives": ["no"], "score": 1.0, "source": f"{tmp_path.name}/train",
+        "anchor": "what", "positive": "yes", "negatives": ["no"], "score": 1.0,
+        "source": f"{tmp_path.name}/train",
     }  # fmt: skip
