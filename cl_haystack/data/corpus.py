@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cl_haystack.data.lines import read_json_objects
+from cl_haystack.data.reading import PARQUET, Records, read_records
 from cl_haystack.data.records import CorpusDocument
 from cl_haystack.errors import DataError, quote
 
@@ -20,13 +21,16 @@ def read_corpus(path: str | Path, *, unique_ids: bool = True) -> Iterator[Corpus
     Title or text may be missing or empty; BEIR's ``metadata`` object is spread into meta. A number as
     ``_id`` is taken as its text.
 
-    :param path: a JSONL file.
+    :param path: a JSONL file, or one named ``.parquet`` with columns of these names.
     :param unique_ids: refuse an id that was there before; this holds all ids, about 100 bytes each.
     :returns: the documents; the file is opened when the first is asked for.
     :raises DataError: the file is missing or empty, or a line is no document.
+    :raises MissingExtraError: the file is Parquet and pyarrow is not installed.
     """
     path = Path(path)
-    return _checked(path) if unique_ids else (document for _, document in _documents(path))
+    records = read_records(path) if path.suffix == PARQUET else read_json_objects(path)
+    documents = corpus_documents(records, path)
+    return _checked(documents, path) if unique_ids else (document for _, document in documents)
 
 
 def to_haystack_document(document: CorpusDocument) -> "Document":
@@ -41,9 +45,9 @@ def to_haystack_document(document: CorpusDocument) -> "Document":
     return Document(id=document.id, content=document.content, meta=meta)
 
 
-def _checked(path: Path) -> Iterator[CorpusDocument]:
+def _checked(documents: Iterator[tuple[int, CorpusDocument]], path: Path) -> Iterator[CorpusDocument]:
     seen: set[str] = set()
-    for line, document in _documents(path):
+    for line, document in documents:
         if document.id in seen:
             problem = f"id {quote(document.id)} is there a second time; rename or remove one"
             raise DataError(problem, path=path, line=line)
@@ -51,8 +55,15 @@ def _checked(path: Path) -> Iterator[CorpusDocument]:
         yield document
 
 
-def _documents(path: Path) -> Iterator[tuple[int, CorpusDocument]]:
-    for line, record in read_json_objects(path):
+def corpus_documents(records: Records, path: Path) -> Iterator[tuple[int, CorpusDocument]]:
+    """Make documents of the records of a corpus.
+
+    :param records: line or row, and what is there.
+    :param path: their file, for messages.
+    :yields: line or row, and the document.
+    :raises DataError: a record is no document.
+    """
+    for line, record in records:
         if "title" not in record and "text" not in record:
             fields = quote(", ".join(record))
             problem = f"found the fields {fields}; expected '_id', 'text' and possibly 'title'"

@@ -4,7 +4,8 @@ Files come from spreadsheets and editors of all systems: a byte order mark, CRLF
 another encoding than UTF-8 is an error that says where.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -79,11 +80,27 @@ def read_json_objects(path: Path, on_fault: OnFault = refuse) -> Iterator[tuple[
     :raises DataError: the file cannot be opened or holds no object, or a line is not one JSON object and
         nobody wants to know.
     """
-    empty = True
-    for number, line in read_lines(path):
+    lines = (entry for entry in read_lines(path) if entry[1].strip())
+    first = next(lines, None)
+    if first is None:
+        raise DataError("the file is empty; expected one JSON object on each line", path=path)
+    yield from json_objects(chain([first], lines), path, on_fault)
+
+
+def json_objects(
+    lines: Iterable[tuple[int, bytes]], path: Path, on_fault: OnFault = refuse
+) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield number and object of each line; blank lines are skipped.
+
+    :param lines: numbers and bytes, each with one JSON object.
+    :param path: their file, for messages.
+    :param on_fault: told each line that is not one JSON object.
+    :yields: the line's number, and the object.
+    :raises DataError: a line is not one JSON object and nobody wants to know.
+    """
+    for number, line in lines:
         if not line.strip():
             continue
-        empty = False
         try:
             record = orjson.loads(line)
         except orjson.JSONDecodeError as error:
@@ -94,8 +111,6 @@ def read_json_objects(path: Path, on_fault: OnFault = refuse) -> Iterator[tuple[
             continue
         problem = f"found {quote(line.decode())}; expected one JSON object on each line (JSON Lines)"
         on_fault(DataError(problem, path=path, line=number), line)
-    if empty:
-        raise DataError("the file is empty; expected one JSON object on each line", path=path)
 
 
 def _not_utf8(error: UnicodeDecodeError) -> str:

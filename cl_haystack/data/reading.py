@@ -6,7 +6,8 @@ then a :class:`Pair`, and every fault names file and line (row, for Parquet).
 
 import csv
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from cl_haystack.data.lines import OnFault, read_json_objects, read_text_lines, 
 from cl_haystack.data.records import KNOWN_FIELDS, Pair, parse_pair
 from cl_haystack.errors import DataError, MissingExtraError, quote
 
+PARQUET = ".parquet"
 Records = Iterator[tuple[int, dict[str, Any]]]
 Reader = Callable[[Path, OnFault], Records]
 
@@ -199,7 +201,46 @@ def _table_record(cells: dict[str, str], path: Path, line: int) -> dict[str, Any
     return record
 
 
+def row_groups(path: Path) -> list[tuple[int, int]]:
+    """Return rows and bytes of each row group of a Parquet file.
+
+    :param path: the file.
+    :returns: number of rows, and bytes before compression.
+    :raises DataError: the file cannot be read.
+    :raises MissingExtraError: pyarrow is not installed.
+    """
+    with _open_parquet(path) as file:
+        groups = (file.metadata.row_group(number) for number in range(file.metadata.num_row_groups))
+        return [(group.num_rows, group.total_byte_size) for group in groups]
+
+
+def read_row_groups(path: Path, groups: Sequence[int] | None = None) -> Records:
+    """Read rows of a Parquet file.
+
+    :param path: the file.
+    :param groups: numbers of row groups, from 0; None takes all.
+    :yields: the row, from 1 among those read, and the record by column name.
+    :raises DataError: the file cannot be read.
+    :raises MissingExtraError: pyarrow is not installed.
+    """
+    row = 0
+    with _open_parquet(path) as file:
+        for batch in file.iter_batches(batch_size=4096, row_groups=groups):
+            for record in batch.to_pylist():
+                row += 1
+                yield row, record
+
+
 def _read_parquet(path: Path, on_fault: OnFault) -> Records:
+    row = 0
+    for row, record in read_row_groups(path):
+        yield row, record
+    if not row:
+        raise DataError("the file holds no row; expected one record a row", path=path)
+
+
+@contextmanager
+def _open_parquet(path: Path) -> Iterator[Any]:
     try:
         import pyarrow as pa
         import pyarrow.parquet as pq
@@ -207,17 +248,11 @@ def _read_parquet(path: Path, on_fault: OnFault) -> Records:
         raise MissingExtraError("pyarrow", "train") from None
     if not path.is_file():
         raise DataError("no such file; check the path", path=path)
-    row = 0
     try:
         with pq.ParquetFile(path) as file:
-            for batch in file.iter_batches(batch_size=4096):
-                for record in batch.to_pylist():
-                    row += 1
-                    yield row, record
+            yield file
     except (pa.ArrowException, OSError) as error:
         raise DataError(f"is no readable Parquet file: {error}", path=path) from error
-    if not row:
-        raise DataError("the file holds no row; expected one pair a row", path=path)
 
 
 _READERS: dict[str, Reader] = {
@@ -225,5 +260,5 @@ _READERS: dict[str, Reader] = {
     ".ndjson": read_json_objects,
     ".csv": _read_csv,
     ".tsv": _read_tsv,
-    ".parquet": _read_parquet,
+    PARQUET: _read_parquet,
 }
