@@ -28,7 +28,7 @@ def run(
     from cl_haystack.evaluation.pair_tasks import read_pair_task
     from cl_haystack.evaluation.report import write_report
     from cl_haystack.evaluation.significance import require_scipy
-    from cl_haystack.evaluation.thresholds import choose_threshold
+    from cl_haystack.evaluation.thresholds import check_calibration, choose_threshold
 
     wanted = dict(map(_wanted, calibrate))
     require_scipy()  # say what is missing before minutes of work, not after
@@ -37,6 +37,8 @@ def run(
     if report is not None:
         require_matplotlib()
     task = read_pair_task(path)
+    for precision in wanted.values():
+        check_calibration(task, precision)
     encoder, result = _evaluate(task, model)
     before = [_evaluate(task, baseline)] if baseline else []
     study = study_pairs(task, [*(found for _, found in before), result])

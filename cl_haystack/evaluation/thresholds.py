@@ -20,21 +20,15 @@ def choose_threshold(task: PairTask, result: PairResult, *, precision: float) ->
     :param result: a model's scores of them.
     :param precision: share of matches that must be right, above 0, at most 1.
     :returns: the threshold with the precision, its interval (Wilson's) and the recall reached on these pairs.
-    :raises DataError: no pair has a label, none is a duplicate, or no threshold is that precise.
+    :raises DataError: no pair is labelled as a duplicate, or no threshold is that precise.
     :raises ConfigurationError: the precision is not above 0 and at most 1.
     :raises MissingExtraError: scipy is not installed.
     """
     require_scipy()
     from scipy import stats
 
-    if not 0 < precision <= 1:
-        raise ConfigurationError(f"precision is {precision}; expected above 0 and at most 1, such as 0.95")
+    check_calibration(task, precision)
     scores, labels = result.labelled(task)
-    if not labels.any():
-        found = (
-            f"none of {len(labels):,} labelled pairs has label 1" if len(labels) else "no pair has a label"
-        )
-        raise DataError(f"{found}; a threshold needs duplicates and others", path=task.path)
     curve = precision_recall(scores, labels)
     reaching = np.flatnonzero((curve.precision >= precision) & (curve.recall > 0))
     if not len(reaching):
@@ -58,3 +52,21 @@ def choose_threshold(task: PairTask, result: PairResult, *, precision: float) ->
         dataset=task.name,
         sha256=file_entry(task.path).sha256,
     )
+
+
+def check_calibration(task: PairTask, precision: float) -> None:
+    """Say before the work what :func:`choose_threshold` would say after it.
+
+    :param task: labelled pairs.
+    :param precision: what will be asked for.
+    :raises DataError: no pair is labelled as a duplicate.
+    :raises ConfigurationError: the precision is not above 0 and at most 1.
+    """
+    if not 0 < precision <= 1:
+        raise ConfigurationError(f"precision is {precision}; expected above 0 and at most 1, such as 0.95")
+    labels = task.labels[np.isfinite(task.labels)]
+    if not labels.any():
+        found = (
+            f"none of {len(labels):,} labelled pairs has label 1" if len(labels) else "no pair has a label"
+        )
+        raise DataError(f"{found}; a threshold needs duplicates and others", path=task.path)

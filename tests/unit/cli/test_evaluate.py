@@ -260,6 +260,14 @@ def test_options_that_do_not_fit_are_refused(run, bundle, task_directory, labell
     assert message in " ".join(shown.replace("│", " ").split())
 
 
+def test_what_cannot_be_calibrated_is_said_before_the_work(run, bundle, labelled, tmp_path, monkeypatch):
+    monkeypatch.setattr("cl_haystack.cli.evaluate_pairs.open_model", None)  # it would be the work
+    assert "expected above 0" in run("evaluate", bundle, labelled, "--calibrate", "x=2", status=1)
+    graded = tmp_path / "graded.jsonl"
+    graded.write_text('{"anchor": "a", "positive": "b", "score": 0.5}\n')
+    assert "no pair has a label" in run("evaluate", bundle, graded, "--calibrate", "x=0.9", status=1)
+
+
 def test_a_checkpoint_takes_no_threshold(run, checkpoint, labelled):
     assert "holds no manifest.json" in run(
         "evaluate", checkpoint, labelled, "--calibrate", "duplicate=0.5", status=1
