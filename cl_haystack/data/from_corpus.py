@@ -14,6 +14,7 @@ from cl_haystack.data.beir import RetrievalTask
 from cl_haystack.data.cloze import cloze_pair
 from cl_haystack.data.cropping import crop_pair
 from cl_haystack.data.normalization import normalized
+from cl_haystack.data.patterns import PATTERNS
 from cl_haystack.data.records import CorpusDocument, Pair
 from cl_haystack.errors import ConfigurationError, quote
 
@@ -21,7 +22,7 @@ DRAWN_METHODS: dict[str, Callable[[CorpusDocument, Random], tuple[str, str] | No
     "cloze": cloze_pair,
     "crop": crop_pair,
 }
-METHODS = ("title", *DRAWN_METHODS)
+METHODS = ("title", *DRAWN_METHODS, *PATTERNS)
 
 
 @dataclass
@@ -32,6 +33,7 @@ class PairCounts:
     :param duplicates: skipped: the same two texts gave a pair before (case and white space aside).
     :param without_title: skipped: documents with no title.
     :param without_text: skipped: documents with no text.
+    :param without_pattern: skipped: documents that hold nothing of the kind that a method looks for.
     :param too_short: skipped: documents with too few words or sentences for a method; once a method.
     :param same_text: skipped: both sides are the same text.
     :param missing_documents: skipped: judged documents that the corpus lacks.
@@ -42,6 +44,7 @@ class PairCounts:
     duplicates: int = 0
     without_title: int = 0
     without_text: int = 0
+    without_pattern: int = 0
     too_short: int = 0
     same_text: int = 0
     missing_documents: int = 0
@@ -62,12 +65,14 @@ def pairs_from_corpus(
     """Make a pair of each document by each method; the pair's ``source`` names the method.
 
     ``title``: title → text. ``cloze``: a sentence → title and the rest of the text. ``crop``: one part of
-    the document → another. What is drawn depends on seed, method and the document's id alone, so a corpus
-    that grows keeps its pairs.
+    the document → another. ``section``: a Markdown heading → its section. ``question``: a question → its
+    answer. ``definition``: what a sentence defines → the sentence and the next. ``docstring``: the name of a
+    Python function or class → its docstring. What is drawn depends on seed, method and the document's id
+    alone, so a corpus that grows keeps its pairs.
 
     :param documents: a corpus.
     :param counts: where the counts go.
-    :param methods: any of ``title``, ``cloze`` and ``crop``, each once.
+    :param methods: any of these, each once.
     :param seed: another seed draws other sentences and parts.
     :returns: the pairs, in the order of the corpus.
     :raises ConfigurationError: a method is unknown or named twice, or none is.
@@ -84,13 +89,22 @@ def _pairs_from_corpus(
 ) -> Iterator[Pair]:
     for document in documents:
         for method in methods:
-            texts = (
-                _title_pair(document, unique.counts)
-                if method == "title"
-                else _drawn_pair(document, unique.counts, method, seed)
-            )
-            if texts is not None and unique.admit(*texts):
-                yield Pair(anchor=texts[0], positive=texts[1], source=method)
+            for texts in _texts_of(document, method, unique.counts, seed):
+                if unique.admit(*texts):
+                    yield Pair(anchor=texts[0], positive=texts[1], source=method)
+
+
+def _texts_of(
+    document: CorpusDocument, method: str, counts: PairCounts, seed: int
+) -> Iterable[tuple[str, str]]:
+    if method in PATTERNS:
+        found = list(PATTERNS[method](document))
+        counts.without_pattern += not found
+        return found
+    drawn = (
+        _title_pair(document, counts) if method == "title" else _drawn_pair(document, counts, method, seed)
+    )
+    return [] if drawn is None else [drawn]
 
 
 def _title_pair(document: CorpusDocument, counts: PairCounts) -> tuple[str, str] | None:

@@ -17,10 +17,12 @@ if TYPE_CHECKING:
 Out = Annotated[Path, typer.Option("-o", "--out", metavar="PAIRS.jsonl", help="File to write.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the counts as JSON.")]
 
+_FILES_NAMED = 5
 _SKIPPED = {
     "duplicates": "the same pair was there before",
     "without_title": "no title",
     "without_text": "no text",
+    "without_pattern": "nothing of the kind",
     "too_short": "too short",
     "same_text": "both sides are the same text",
     "missing_documents": "judged document not in the corpus",
@@ -34,37 +36,55 @@ class Method(StrEnum):
     TITLE = "title"  # in capitals: every text has a method title()
     CLOZE = "cloze"
     CROP = "crop"
+    SECTION = "section"
+    QUESTION = "question"
+    DEFINITION = "definition"
+    DOCSTRING = "docstring"
 
 
 def from_corpus(
     corpus: Annotated[
-        Path, typer.Argument(metavar="CORPUS.jsonl", help="Documents: _id, title, text, meta.")
+        Path,
+        typer.Argument(
+            metavar="CORPUS.jsonl|FOLDER",
+            help="Documents: _id, title, text, meta; or a folder of Markdown, HTML, text and Python files.",
+        ),
     ],
     out: Out,
     method: Annotated[
         list[Method] | None,
         typer.Option(
             help="title: title → text (the default); cloze: a sentence → title and the rest of the text; "
-            "crop: one part of the document → another. Repeat for several.",
+            "crop: one part of the document → another; section: a Markdown heading → its section; "
+            "question: a question → its answer; definition: a term → what it is; docstring: a Python name → "
+            "its docstring. Repeat for several.",
         ),
     ] = None,
     seed: Annotated[int, typer.Option(help="Another seed draws other sentences and parts.")] = 42,
     as_json: AsJson = False,
 ) -> None:
-    """Make a pair of each document, by each method; no labels needed.
+    """Make pairs of each document, by each method; no labels needed.
 
-    [bold]Example[/bold]
+    [bold]Examples[/bold]
 
     cl-haystack pairs from-corpus corpus.jsonl --method title --method cloze -o pairs.jsonl
+
+    cl-haystack pairs from-corpus docs/ --method section --method question -o pairs.jsonl
     """
     from cl_haystack.data import PairCounts, pairs_from_corpus, read_corpus
+    from cl_haystack.data.folders import FolderCounts, read_folder
 
-    counts = PairCounts()
+    counts, files = PairCounts(), FolderCounts()
     methods = method or [Method.TITLE]
-    pairs = pairs_from_corpus(read_corpus(corpus), counts, methods=methods, seed=seed)
+    documents = read_folder(corpus, files) if corpus.is_dir() else read_corpus(corpus)
+    pairs = pairs_from_corpus(documents, counts, methods=methods, seed=seed)
     names = ", ".join(map(str, methods))
-    origin = Origin(f"from-corpus ({names}, seed {seed})", (corpus,), "nobody: parts of the same document")
+    sources = () if corpus.is_dir() else (corpus,)
+    origin = Origin(f"from-corpus ({names}, seed {seed})", sources, "nobody: parts of the same document")
     _write(pairs, counts, out, corpus, origin, as_json=as_json)
+    if files.unreadable:
+        named = ", ".join(files.unreadable[:_FILES_NAMED])
+        err.print(f"{len(files.unreadable):,} files hold no text or cannot be read: {named}", markup=False)
 
 
 def from_qrels(

@@ -1,0 +1,108 @@
+"""Documents out of a folder of files, and out of Haystack documents, in the form that pairs are made of.
+
+Haystack's own converters read the files: Markdown and text as they are, HTML reduced to what it says, as
+Markdown with its headings, so that pairs of a heading and its section can be made of it.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cl_haystack.data.records import CorpusDocument
+from cl_haystack.errors import DataError, MissingExtraError
+
+if TYPE_CHECKING:
+    from haystack import Document
+
+
+_HTML = (".html", ".htm")
+ENDINGS = (".md", ".markdown", ".txt", ".rst", ".py", *_HTML)
+"""Files that are read; all others are counted."""
+
+
+@dataclass
+class FolderCounts:
+    """What became of the files of a folder; filled while they are read.
+
+    :param documents: documents read.
+    :param other_files: files with another ending.
+    :param unreadable: names of files that cannot be read or hold no text.
+    """
+
+    documents: int = 0
+    other_files: int = 0
+    unreadable: list[str] = field(default_factory=list)
+
+
+def read_folder(folder: str | Path, counts: FolderCounts) -> Iterator[CorpusDocument]:
+    """Read the documents of a folder and all below, in the order of their names.
+
+    The path below the folder is the id; the title is the first Markdown heading, or the name of the file.
+
+    :param folder: the folder.
+    :param counts: where the counts go.
+    :yields: the documents, one at a time.
+    :raises DataError: there is no such folder.
+    :raises MissingExtraError: there is HTML, and trafilatura is not installed.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise DataError("found no folder; check the path", path=folder)
+    converters: dict[bool, Any] = {}
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        if path.suffix.lower() not in ENDINGS:
+            counts.other_files += 1
+            continue
+        is_html = path.suffix.lower() in _HTML
+        if is_html not in converters:
+            converters[is_html] = _html_converter() if is_html else _text_converter()
+        name = path.relative_to(folder).as_posix()
+        text = _convert(path, converters[is_html])
+        if text.strip():
+            counts.documents += 1
+            yield CorpusDocument(id=name, title=_title(text, path), text=text)
+        else:
+            counts.unreadable.append(name)
+
+
+def from_haystack_documents(documents: "Iterable[Document]") -> Iterator[CorpusDocument]:
+    """Turn Haystack documents into those that pairs are made of.
+
+    :param documents: any; those without text, such as images, give a document without text.
+    :yields: the same ids; ``meta["title"]`` is the title, and is cut off where the content begins with it.
+    """
+    for document in documents:
+        title, text = str(document.meta.get("title") or ""), document.content or ""
+        meta = {name: value for name, value in document.meta.items() if name != "title"}
+        if title and text.startswith(f"{title} "):
+            text = text.removeprefix(f"{title} ")
+        yield CorpusDocument(id=document.id, title=title, text=text, meta=meta)
+
+
+def _convert(path: Path, converter: Any) -> str:
+    found = converter.run(sources=[path])["documents"]
+    return "\n\n".join(document.content or "" for document in found)
+
+
+def _text_converter() -> Any:
+    from haystack.components.converters import TextFileToDocument
+
+    return TextFileToDocument()
+
+
+def _html_converter() -> Any:
+    try:
+        import trafilatura  # noqa: F401 - Haystack asks for it at the first file only
+    except ImportError:
+        raise MissingExtraError("trafilatura", "pairs") from None
+    from haystack.components.converters import HTMLToDocument
+
+    return HTMLToDocument(extraction_kwargs={"output_format": "markdown", "include_formatting": True})
+
+
+def _title(text: str, path: Path) -> str:
+    first = next((line for line in text.splitlines() if line.strip()), "")
+    return (
+        first.lstrip("#").strip() if first.startswith("#") else path.stem.replace("_", " ").replace("-", " ")
+    )

@@ -1,0 +1,104 @@
+"""Pairs that a text holds by its form, and documents out of folders."""
+
+import pytest
+from haystack import Document
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cl_haystack.data import CorpusDocument, PairCounts, pairs_from_corpus
+from cl_haystack.data.folders import FolderCounts, from_haystack_documents, read_folder
+from cl_haystack.data.patterns import (
+    PATTERNS,
+    definition_pairs,
+    docstring_pairs,
+    question_pairs,
+    section_pairs,
+)
+
+INSTALL = "Run the installer and follow the steps."
+
+
+def document(text: str, title: str = "Guide") -> CorpusDocument:
+    return CorpusDocument("1", title, text)
+
+
+def test_sections_stand_under_their_headings():
+    text = f"# Install\n{INSTALL}\n```\n# no heading\n```\n## Configure it ##\n{INSTALL}\n### Empty\n"
+    assert list(section_pairs(document(text))) == [
+        ("Install", f"{INSTALL}\n```\n# no heading\n```"),
+        ("Guide Configure it", INSTALL),
+    ]
+
+
+def test_questions_find_their_answers():
+    text = (
+        "Q: How do I reset it?\nA: Hold the button for ten seconds.\n\nWhere is my invoice now?\n\n"
+        "It is in the account menu.\n\n## Can I pay later please?\nYes, within thirty days of it.\n\n"
+        "Why is that?\n\nNo."
+    )
+    assert list(question_pairs(document(text))) == [
+        ("How do I reset it?", "Hold the button for ten seconds."),
+        ("Where is my invoice now?", "It is in the account menu."),
+        ("Can I pay later please?", "Yes, within thirty days of it."),
+    ]
+
+
+def test_definitions_say_what_something_is():
+    text = "A binary heap is a tree in which parents are smaller. It is a list. "
+    text += "This is a thing which we do not want."
+    assert list(definition_pairs(document(text))) == [
+        ("What is binary heap?", "A binary heap is a tree in which parents are smaller. It is a list.")
+    ]
+
+
+def test_names_of_code_say_what_their_docstrings_do():
+    code = (
+        'class HTTPServer:\n    """Serve files to anybody who asks."""\n    def get_fileName(self, path):\n'
+    )
+    code += '        """Return the name of the file."""\n    def short(self):\n        """Too short."""\n'
+    assert list(docstring_pairs(document(code))) == [
+        ("http server", "Serve files to anybody who asks."),
+        ("get file name of path", "Return the name of the file."),
+    ]
+    assert not list(docstring_pairs(document("no code at all, is it?")))
+
+
+@given(st.text(), st.sampled_from(sorted(PATTERNS)))
+def test_any_text_gives_pairs_of_texts_or_none(text, method):
+    counts = PairCounts()
+    made = list(pairs_from_corpus([document(text)], counts, methods=[method]))
+    assert counts.pairs == len(made)
+    assert all(pair.source == method for pair in made)
+
+
+def test_a_folder_is_read_and_what_is_not_is_counted(tmp_path):
+    pytest.importorskip("trafilatura")
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "a.md").write_text(f"# Guide\n\n## Install\n\n{INSTALL}\n")
+    page = (
+        "<html><body><article><h1>Billing</h1><p>We send an invoice every month to the address you gave.</p>"
+    )
+    page += "<h2>Late payment</h2><p>After thirty days we charge a fee of five euros for each reminder.</p>"
+    (tmp_path / "sub" / "b.html").write_text(page)
+    (tmp_path / "c.txt").write_bytes(b"\xff\xfe\x00")
+    (tmp_path / "d.png").write_bytes(b"")
+    counts = FolderCounts()
+    documents = list(read_folder(tmp_path, counts))
+    assert [(d.id, d.title) for d in documents] == [("a.md", "Guide"), ("sub/b.html", "Billing")]
+    assert counts == FolderCounts(documents=2, other_files=1, unreadable=["c.txt"])
+    pairs = {
+        pair.anchor: pair.positive for pair in pairs_from_corpus(documents, PairCounts(), methods=["section"])
+    }
+    assert pairs["Guide Install"] == INSTALL
+    assert pairs["Billing Late payment"].startswith("After thirty days")
+
+
+def test_haystack_documents_keep_ids_titles_and_texts():
+    given = [
+        Document(id="1", content="Guide How to do it.", meta={"title": "Guide", "page": 3}),
+        Document(id="2"),
+    ]
+    assert list(from_haystack_documents(given)) == [
+        CorpusDocument("1", "Guide", "How to do it.", {"page": 3}),
+        CorpusDocument("2"),
+    ]
