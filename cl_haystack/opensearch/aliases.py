@@ -153,6 +153,26 @@ def move_alias(connection: Connection, alias: str, old: ConcreteIndex, new: str)
                 ) from error
 
 
+def refuse_template_aliases(connection: Connection, name: str) -> None:
+    """Refuse to make an index to which a template would give aliases, so that it is searched too early.
+
+    :param connection: the server; one that may not be asked is trusted.
+    :param name: the index that is going to be made.
+    :raises IndexingError: a template matches its name and has aliases.
+    """
+    client: Any = connection.client()
+    try:
+        with opensearch_errors(connection.url):
+            found = client.indices.simulate_index_template(name=name)
+    except IndexingError:
+        return
+    if aliases := found.get("template", {}).get("aliases"):
+        raise IndexingError(
+            f"an index template at {connection.url} would give '{name}' the alias {', '.join(aliases)}, so "
+            "that it is searched before it is ready; take the alias out of the template, then repeat"
+        )
+
+
 def block_writes(connection: Connection, index: str) -> None:
     """Block an index against writes; when this returns, all writes that came before have ended."""
     with opensearch_errors(connection.url, index):

@@ -3,7 +3,14 @@
 from typing import Any
 
 from cl_haystack.errors import IndexingError
-from cl_haystack.opensearch.aliases import ORIGIN_KEY, ConcreteIndex, Origin, find_index, lift_block
+from cl_haystack.opensearch.aliases import (
+    ORIGIN_KEY,
+    ConcreteIndex,
+    Origin,
+    find_index,
+    lift_block,
+    refuse_template_aliases,
+)
 from cl_haystack.opensearch.capabilities import ServerCapabilities
 from cl_haystack.opensearch.connection import Connection
 from cl_haystack.opensearch.failures import opensearch_errors
@@ -32,6 +39,7 @@ def begin(index: OpenSearchIndex, old: ConcreteIndex, patience: Patience) -> Ope
     if there is not None:
         _go_on_with(there, index, old, patience)
     else:
+        refuse_template_aliases(connection, name)
         _require_disk_space(connection, old, name)
         server = patience(lambda: ServerCapabilities.ask(connection.client(), connection.url))
         body = successor_body(old, index, server)

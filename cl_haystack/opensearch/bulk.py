@@ -175,7 +175,7 @@ class BulkWriter:
                         error, self._url, self._index
                     ) from error  # so the documents are not the cause
                 continue
-            still_busy, found = self._read_answer(part, answer, attempt, index)
+            still_busy, found = self._read_answer(part, answer, attempt)
             busy += still_busy
             problem = found or problem
         attempt.outcome.rejections += refused_alone
@@ -198,7 +198,7 @@ class BulkWriter:
         return answer
 
     def _read_answer(
-        self, part: Sequence[Action], answer: dict[str, Any], attempt: "_ChunkAttempt", index: str
+        self, part: Sequence[Action], answer: dict[str, Any], attempt: "_ChunkAttempt"
     ) -> tuple[list[Action], CLHaystackError | None]:
         items = answer.get("items", [])
         if len(items) != len(part):
@@ -208,7 +208,6 @@ class BulkWriter:
             )
         busy: list[Action] = []
         problem: CLHaystackError | None = None
-        moved = self._has_moved(items, index)
         for action, item in zip(part, items, strict=True):
             ((verb, result),) = item.items()
             status = result["status"]
@@ -220,7 +219,7 @@ class BulkWriter:
                 self._settle_conflict(action, attempt)
             elif _is_the_index(result):
                 problem = self._index_problem(result)
-                if not (moved or _is_blocked(result)):
+                if not _is_blocked(result):
                     raise problem
                 busy.append(action)
             elif is_busy(status):
@@ -253,13 +252,6 @@ class BulkWriter:
             return answer
 
         return bool(self._patience(stored)["docs"][0].get("_source") == sent)
-
-    def _has_moved(self, items: list[dict[str, Any]], index: str) -> bool:
-        if self._target is None or not any(
-            _is_the_index(result) for item in items for result in item.values()
-        ):
-            return False
-        return self._target.has_moved(index)
 
     def _index_problem(self, result: dict[str, Any]) -> IndexingError:
         way_out = "free disk space or lift the block" if _is_blocked(result) else "restore it"

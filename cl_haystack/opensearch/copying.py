@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from cl_haystack.encoder.protocol import TextEncoder
 
 _SHORT_PASS_S = 3.0  # what is written during such a pass is embedded in about as long, under the block
+_FEW_DOCUMENTS = 50
 _PASSES_WITHOUT_GAIN = 3
 
 
@@ -94,17 +95,17 @@ class Copying:
         before, without_gain = float("inf"), 0
         while True:
             started = time.monotonic()
-            self.report.caught_up += self.one_pass(None)
-            took = time.monotonic() - started
-            if took < _SHORT_PASS_S:
+            read = self.one_pass(None)
+            self.report.caught_up += read
+            if read <= _FEW_DOCUMENTS or time.monotonic() - started < _SHORT_PASS_S:
                 return
-            without_gain = without_gain + 1 if took >= before else 0
+            without_gain = without_gain + 1 if read >= before else 0
             if without_gain == _PASSES_WITHOUT_GAIN:
                 raise IndexingError(
                     f"documents are written to '{self.old.name}' faster than they are embedded; repeat at a "
                     "calmer time or on a faster device. What is embedded is kept"
                 )
-            before = took
+            before = read
 
     def one_pass(self, deadline: float | None) -> int:
         """Embed what was written to the old index since the pass before.

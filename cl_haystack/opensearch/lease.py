@@ -18,17 +18,21 @@ from typing import Any, Self
 from opensearchpy.exceptions import ConflictError, NotFoundError, RequestError
 
 from cl_haystack.errors import CLHaystackError, IndexingError, ServerUnavailableError
+from cl_haystack.opensearch.aliases import refuse_template_aliases
 from cl_haystack.opensearch.connection import Connection
 from cl_haystack.opensearch.failures import opensearch_errors
 from cl_haystack.opensearch.patience import Patience
-from cl_haystack.opensearch.write_target import lease_name
 
 logger = logging.getLogger(__name__)
 
 RENEWED_EVERY_S = 3.0
 EXPIRES_AFTER_S = 30.0
 _DOCUMENT = "lease"
-_SETTINGS = {"number_of_shards": 1, "auto_expand_replicas": "0-1", "hidden": True}
+_MARK = "cl_haystack_lease"
+_BODY = {
+    "settings": {"index": {"number_of_shards": 1, "auto_expand_replicas": "0-1", "hidden": True}},
+    "mappings": {"_meta": {_MARK: 1}},
+}
 
 
 class Lease:
@@ -41,9 +45,10 @@ class Lease:
     """
 
     def __init__(self, connection: Connection, alias: str, patience: Patience) -> None:
+        self._connection = connection
         self._client, self._url = connection.client(), connection.url
         self._alias = alias
-        self._index = lease_name(alias)
+        self._index = f"{alias}-reembed-lease"
         self._patience = patience
         self._facts: dict[str, Any] = {
             "holder": uuid.uuid4().hex,
@@ -60,6 +65,7 @@ class Lease:
         """The index that a holder who died had blocked."""
 
     def __enter__(self) -> Self:
+        refuse_template_aliases(self._connection, self._index)
         self._patience(self._take)
         self._keeper.start()
         return self
@@ -94,14 +100,26 @@ class Lease:
     def _take(self) -> None:
         with opensearch_errors(self._url, self._index):
             try:
-                self._client.indices.create(index=self._index, body={"settings": {"index": _SETTINGS}})
+                self._client.indices.create(index=self._index, body=_BODY)
             except RequestError as error:
                 if "resource_already_exists" not in str(error.error):
                     raise
+                self._check_mark()
             try:
                 self._write({"op_type": "create"})
             except ConflictError:
                 self._take_over(self._read())
+
+    def _check_mark(self) -> None:
+        """Leave an index alone that is no lease."""
+        found: Any = self._client.indices.get_mapping(
+            index=self._index, params={"ignore_unavailable": "true"}
+        )
+        if any(_MARK not in entry["mappings"].get("_meta", {}) for entry in found.values()):
+            raise IndexingError(
+                f"index '{self._index}' at {self._url} exists, but a re-embedding of '{self._alias}' needs "
+                "that name for a while; delete it, or keep its documents elsewhere"
+            )
 
     def _take_over(self, found: dict[str, Any]) -> None:
         holder = found["_source"]
