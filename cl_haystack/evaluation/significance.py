@@ -29,7 +29,10 @@ Statistic = Callable[..., float]
 
 ALPHA = 0.05
 _NUM_RESAMPLES = 10_000
-_NUM_SLOW_RESAMPLES = 2_000  # of a statistic that Python computes sample by sample
+# Of a statistic that Python computes sample by sample: a second for 1,000 rows, a minute for a million.
+_MAX_SLOW_RESAMPLES = 2_000
+_MIN_SLOW_RESAMPLES = 200
+_MAX_SLOW_VALUES = 200_000_000
 _MAX_VALUES_AT_ONCE = 4_000_000  # bounds the memory of the resamples at about 64 MB
 
 
@@ -192,7 +195,7 @@ def bootstrap_statistic(statistic: Statistic, samples: Sequence[Floats], *, seed
         statistic,
         paired=True,
         vectorized=False,
-        n_resamples=_NUM_SLOW_RESAMPLES,
+        n_resamples=_num_slow_resamples(len(samples[0])),
         method="percentile",
         rng=np.random.default_rng(seed),
     )
@@ -211,13 +214,14 @@ def swap_p_value(difference: Statistic, one: Floats, other: Floats, truth: Float
     :returns: two-sided p-value, never 0.
     """
     rng = np.random.default_rng(seed)
+    num_resamples = _num_slow_resamples(len(one))
     observed = abs(difference(one, other, truth)) - 1e-12
     extreme = 0
-    for _ in range(_NUM_SLOW_RESAMPLES - 1):
+    for _ in range(num_resamples - 1):
         swapped = rng.random(len(one)) < 0.5
         mixed = np.where(swapped, other, one), np.where(swapped, one, other)
         extreme += abs(difference(*mixed, truth)) >= observed
-    return (1 + extreme) / _NUM_SLOW_RESAMPLES
+    return (1 + extreme) / num_resamples
 
 
 def compare(
@@ -272,6 +276,10 @@ def metric_values(per_query: Mapping[str, Mapping[str, float]], metric: str) -> 
         if metric not in row:
             raise DataError(f"there is no {metric!r}; expected one of {', '.join(row)}")
     return [row[metric] for row in per_query.values()]
+
+
+def _num_slow_resamples(num_rows: int) -> int:
+    return max(_MIN_SLOW_RESAMPLES, min(_MAX_SLOW_RESAMPLES, _MAX_SLOW_VALUES // num_rows))
 
 
 def _differences(values: Sequence[float], baseline: Sequence[float] | None) -> Floats:
