@@ -37,6 +37,7 @@ def tune(
     from cl_haystack.data import read_beir
     from cl_haystack.encoder import Encoder
     from cl_haystack.opensearch import OpenSearchIndex
+    from cl_haystack.opensearch.fusion import DEFAULT
     from cl_haystack.opensearch.tuning import tune_hybrid
 
     task = read_beir(data, split)
@@ -66,8 +67,8 @@ def tune(
     out.print(table)
     compared = report.comparison
     out.print(
-        f"default (min_max, 100, equal weights) {compared.baseline_mean:.4f}: {compared.verdict}, difference "
-        f"{compared.difference.mean:+.4f} [{compared.difference.low:+.4f}, {compared.difference.high:+.4f}] "
-        f"on {compared.num_queries:,} queries"
+        f"default (min_max, {DEFAULT.pagination_depth}, equal weights) {compared.baseline_mean:.4f}: "
+        f"{compared.verdict}, {compared.difference.mean:+.4f} [{compared.difference.low:+.4f}, "
+        f"{compared.difference.high:+.4f}] on {compared.num_queries:,} queries"
     )
     out.print("kept nowhere (--dry-run)" if dry_run else f"the first row is kept in index '{name}'")
