@@ -1,20 +1,39 @@
 """``cl-haystack index``: a corpus into OpenSearch."""
 
+from collections.abc import Callable
+from contextlib import closing
 from dataclasses import replace
+from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from cl_haystack.cli.console import err, print_json, progress_bar, sigterm_interrupts
 
+if TYPE_CHECKING:
+    from cl_haystack.opensearch.report import IndexingReport
+    from cl_haystack.progress import OnProgress, Progress
+
+Work = Callable[..., "IndexingReport"]
+
 _SOME_REFUSED = 3
+_NEW = "A new index"
+_SPEED = "Speed and safety"
+
+
+class DataType(StrEnum):
+    """How vectors are stored."""
+
+    FLOAT = "float"
+    BYTE = "byte"
+    BINARY = "binary"
 
 
 def index(
     bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="A bundle: its directory or packed file.")],
     corpus: Annotated[
-        Path, typer.Argument(metavar="CORPUS.jsonl", help="Documents: _id, title, text, meta.")
+        Path, typer.Argument(metavar="CORPUS", help="Documents: _id, title, text, meta; JSONL or Parquet.")
     ],
     name: Annotated[str, typer.Option("--index", help="Name of the index; made if it does not exist.")],
     url: Annotated[str | None, typer.Option(help="Address of OpenSearch (default: $OPENSEARCH_URL).")] = None,
@@ -26,16 +45,69 @@ def index(
         typer.Option(help="Also remember refused documents and counts over a kill; removed at the end."),
     ] = None,
     streams: Annotated[
-        int | None, typer.Option(min=1, help="Bulk requests at a time; default: 1 while embedding.")
+        int | None,
+        typer.Option(
+            min=1, help="Bulk requests at a time; default: 1 while embedding.", rich_help_panel=_SPEED
+        ),
     ] = None,
     force_merge: Annotated[
-        bool, typer.Option("--force-merge", help="Merge into one segment at the end: slow, fastest searches.")
+        bool,
+        typer.Option(
+            "--force-merge",
+            help="Merge into one segment at the end: slow, fastest searches.",
+            rich_help_panel=_SPEED,
+        ),
     ] = False,
     drop_replicas: Annotated[
         bool,
-        typer.Option("--drop-replicas", help="Fill an empty index without replicas; restored at the end."),
+        typer.Option(
+            "--drop-replicas",
+            help="Fill an empty index without replicas; restored at the end.",
+            rich_help_panel=_SPEED,
+        ),
     ] = False,
-    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    device: Annotated[str, typer.Option(help="cpu or cuda.", rich_help_panel=_SPEED)] = "cpu",
+    use_ray: Annotated[
+        bool,
+        typer.Option(
+            "--ray",
+            help="Work on the Ray cluster at $RAY_ADDRESS, else on one of this machine.",
+            rich_help_panel=_SPEED,
+        ),
+    ] = False,
+    workers: Annotated[
+        int | None,
+        typer.Option(min=1, help="With --ray: most workers; default: all that fit.", rich_help_panel=_SPEED),
+    ] = None,
+    shards: Annotated[
+        int | None, typer.Option(min=1, help="Primary shards (default: 1).", rich_help_panel=_NEW)
+    ] = None,
+    replicas: Annotated[
+        int | None, typer.Option(min=0, help="Copies of each shard (default: 1).", rich_help_panel=_NEW)
+    ] = None,
+    analyzer: Annotated[
+        str | None, typer.Option(help="Of the text, such as english.", rich_help_panel=_NEW)
+    ] = None,
+    data_type: Annotated[
+        DataType, typer.Option(help="byte: a quarter of the size; binary: a 32nd.", rich_help_panel=_NEW)
+    ] = DataType.FLOAT,
+    m: Annotated[
+        int | None, typer.Option("--m", help="Links of a node of HNSW (default: 16).", rich_help_panel=_NEW)
+    ] = None,
+    ef_construction: Annotated[
+        int | None,
+        typer.Option(
+            help="Candidates that HNSW looks at while building (default: 100).", rich_help_panel=_NEW
+        ),
+    ] = None,
+    compression_level: Annotated[
+        str | None,
+        typer.Option(help="4x with Lucene; 2x, 8x, 16x, 32x need faiss.", rich_help_panel=_NEW),
+    ] = None,
+    truncate_dim: Annotated[
+        int | None,
+        typer.Option(help="Keep the first dimensions alone, of a Matryoshka model.", rich_help_panel=_NEW),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
 ) -> None:
     """Embed a corpus and write it to an index that remembers its model.
@@ -44,34 +116,38 @@ def index(
     unchanged are neither embedded nor written. Exit status: 0 all is indexed; 3 all but the documents in
     --dead-letters; 1 an error; 130 or 143 interrupted.
 
-    [bold]Example[/bold]
+    [bold]Examples[/bold]
 
     cl-haystack index bundle corpus.jsonl --index articles --url http://127.0.0.1:9200
-    """
-    from cl_haystack.data import read_corpus, to_haystack_document
-    from cl_haystack.encoder import Encoder
-    from cl_haystack.encoder.settings import as_device
-    from cl_haystack.opensearch import OpenSearchIndex, index_documents
 
-    encoder = Encoder.load(bundle, device=as_device(device))
-    target = OpenSearchIndex(url, name, encoder.bundle)
-    documents = (to_haystack_document(document) for document in read_corpus(corpus))
-    try:
-        total = _num_lines(corpus)
-        with sigterm_interrupts(), progress_bar(f"indexing into {name}") as draw:
-            report = index_documents(
-                documents,
-                target,
-                encoder,
-                dead_letters=dead_letters,
-                journal=journal,
-                streams=streams,
-                force_merge=force_merge,
-                drop_replicas=drop_replicas,
-                on_progress=lambda step: draw(replace(step, total=step.total or total)),
-            )
-    finally:
-        target.close()
+    cl-haystack index bundle corpus.parquet --index articles --shards 3 --data-type byte --ray
+    """
+    from cl_haystack.errors import ConfigurationError
+
+    if use_ray and (journal or streams):
+        raise ConfigurationError(
+            "--journal and --streams are of a job on one machine; leave out those or --ray"
+        )
+    if workers and not use_ray:
+        raise ConfigurationError("--workers counts those of --ray; give both or none")
+    settings = _without_none(
+        number_of_shards=shards,
+        number_of_replicas=replicas,
+        analyzer=analyzer,
+        data_type=data_type.value,
+        m=m,
+        ef_construction=ef_construction,
+        compression_level=compression_level,
+        truncate_dim=truncate_dim,
+    )
+    common = {"dead_letters": dead_letters, "force_merge": force_merge, "drop_replicas": drop_replicas}
+    with sigterm_interrupts(), progress_bar(f"indexing into {name}") as draw:
+        if use_ray:
+            work = _on_ray(bundle, url, name, settings, device)
+            report = work(corpus, workers=workers, on_progress=draw, **common)
+        else:
+            work = _here(bundle, url, name, settings, device)
+            report = work(corpus, streams=streams, journal=journal, on_progress=draw, **common)
     if as_json:
         print_json(report.to_dict())
     else:
@@ -83,9 +159,50 @@ def index(
         raise typer.Exit(_SOME_REFUSED)
 
 
-def _num_lines(path: Path) -> int | None:
-    """Count lines, so that the time left can be told; None where the file is no plain one."""
+def _without_none(**values: Any) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _here(bundle: Path, url: str | None, name: str, settings: dict[str, Any], device: str) -> Work:
+    from cl_haystack.data import read_corpus, to_haystack_document
+    from cl_haystack.encoder import Encoder
+    from cl_haystack.encoder.settings import as_device
+    from cl_haystack.opensearch import OpenSearchIndex, index_documents
+
+    encoder = Encoder.load(bundle, device=as_device(device), truncate_dim=settings.get("truncate_dim"))
+
+    def work(corpus: Path, *, on_progress: "OnProgress", **options: Any) -> "IndexingReport":
+        documents = map(to_haystack_document, read_corpus(corpus))
+        total = _num_documents(corpus)
+
+        def tell(step: "Progress") -> None:
+            on_progress(replace(step, total=step.total or total))
+
+        with closing(OpenSearchIndex(url, name, encoder.bundle, settings=settings)) as target:
+            return index_documents(documents, target, encoder, on_progress=tell, **options)
+
+    return work
+
+
+def _on_ray(bundle: Path, url: str | None, name: str, settings: dict[str, Any], device: str) -> Work:
+    from cl_haystack.encoder.settings import as_device
+    from cl_haystack.opensearch import OpenSearchIndex
+    from cl_haystack.opensearch.ray_jobs import index_with_ray
+
+    def work(corpus: Path, **options: Any) -> "IndexingReport":
+        with closing(OpenSearchIndex(url, name, bundle.absolute(), settings=settings)) as target:
+            return index_with_ray(corpus.absolute(), target, device=as_device(device), **options)
+
+    return work
+
+
+def _num_documents(path: Path) -> int | None:
+    """Count lines or rows, so that the time left can be told; None where the file is no plain one."""
+    from cl_haystack.data.reading import PARQUET, row_groups
+
     if not path.is_file():
         return None
+    if path.suffix == PARQUET:
+        return sum(rows for rows, _ in row_groups(path))
     with path.open("rb") as file:
         return sum(block.count(b"\n") for block in iter(lambda: file.read(1 << 20), b""))

@@ -2,6 +2,7 @@
 
 import json
 import threading
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -68,6 +69,39 @@ class IndexingReport:
             ],
             "dead_letters": None if self.dead_letters is None else str(self.dead_letters),
         }
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> "IndexingReport":
+        """Return the report that :meth:`to_dict` wrote."""
+        rejections = tuple(Rejection(**rejection) for rejection in data["rejections"])
+        dead_letters = None if data["dead_letters"] is None else Path(data["dead_letters"])
+        return cls(**{**data, "rejections": rejections, "dead_letters": dead_letters})
+
+
+_SUMMED = ("read", "skipped", "embedded", "without_text", "written", "rejected", "retries", "resumed")
+
+
+def add_reports(
+    index: str, reports: Sequence[IndexingReport], seconds: dict[str, float], dead_letters: Path | None
+) -> IndexingReport:
+    """Return one report of a job whose parts were worked on apart.
+
+    :param index: name of the index.
+    :param reports: of the parts.
+    :param seconds: of the whole, in place of the parts' of these names; the others are added up.
+    :param dead_letters: the file that holds all refused documents, if there is one.
+    :returns: the sums, and the first refused documents.
+    """
+    counts = {name: sum(getattr(report, name) for report in reports) for name in _SUMMED}
+    parts = {name: sum(report.seconds[name] for report in reports) for name in ("embed", "write")}
+    rejections = [rejection for report in reports for rejection in report.rejections]
+    return IndexingReport(
+        index=index,
+        **counts,
+        seconds={**parts, **seconds},
+        rejections=tuple(rejections[:MAX_REPORTED_REJECTIONS]),
+        dead_letters=dead_letters if counts["rejected"] else None,
+    )
 
 
 @dataclass(slots=True)
@@ -157,6 +191,12 @@ class DeadLetters:
         # Touched at the start; a file without a line would look like a result.
         if self._path is not None and self._path.exists() and self._path.stat().st_size == 0:
             self._path.unlink()
+
+    def append(self, lines: str) -> None:
+        """Append what another file of this kind held."""
+        if self._path is not None and lines:
+            with self._lock, self._path.open("a", encoding="ascii") as file:
+                file.write(lines)
 
     def add(self, rejection: Rejection, document: Document) -> None:
         """Append one refused document, whatever is in it."""
