@@ -1,11 +1,12 @@
-"""Encoding: speed beside sentence-transformers, one query, cold start, memory.
+"""Encoding: speed beside sentence-transformers and fastembed, one query, cold start, memory.
 
-    python benchmarks/encode.py [--bundle DIR ...] [--rounds 3] [--texts 512] [--only texts query cold memory]
+    python benchmarks/encode.py [--bundle DIR ...] [--corpus FILE] [--rounds 3] [--texts 512]
+                                [--only texts query cold memory]
 
 Texts are docstrings of the standard library: cut to a dozen words (short), as they are (mixed), joined to the
-length of an abstract (long). Every round runs every side once, so a machine that slows down slows all; the
-best round counts, and the ratios are what to compare. Without --bundle the base model is exported first, in
-fp32 and int8. The last line is JSON, for keeping.
+length of an abstract (long); with --corpus, its first documents too. Every round runs every side once, so a
+machine that slows down slows all; the best round counts, and the ratios are what to compare. Without
+--bundle the base model is exported first, in fp32 and int8. The last line is JSON, for keeping.
 """
 
 import argparse
@@ -19,11 +20,13 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from cl_haystack.data.corpus import read_corpus
 from cl_haystack.data.stdlib_docs import read_stdlib_docstrings
 from cl_haystack.encoder import Encoder
 
@@ -63,14 +66,17 @@ def interleaved(sides: Mapping[str, Callable[[], object]], rounds: int) -> dict[
     return best
 
 
-def text_sets(count: int) -> dict[str, list[str]]:
-    """Return texts of three kinds."""
+def text_sets(count: int, corpus: Path | None) -> dict[str, list[str]]:
+    """Return texts of three kinds, and the first of a corpus."""
     bodies = [docstring.body for docstring in read_stdlib_docstrings()][:count]
-    return {
+    sets = {
         "short": [" ".join(body.split()[:12]) for body in bodies],
         "mixed": bodies,
         "long": [" ".join(bodies[i : i + 4]) for i in range(len(bodies) // 4)],
     }
+    if corpus is not None:
+        sets["corpus"] = [document.content for document in islice(read_corpus(corpus), count // 4)]
+    return sets
 
 
 def peers(folder: Path) -> dict[str, Encode]:
@@ -155,7 +161,7 @@ def measure_texts(
     sides = {name: encoder.encode_documents for name, encoder in encoders.items()} | peers(folder)
     peak = gemm_peak()
     report: dict[str, object] = {"fp32_gemm_gflops": peak}
-    for kind, texts in text_sets(options.texts).items():
+    for kind, texts in text_sets(options.texts, options.corpus).items():
         work = work_of(texts, next(iter(encoders.values()))) / len(texts)  # GFLOP a text
         best = interleaved(
             {name: lambda encode=encode, texts=texts: encode(texts) for name, encode in sides.items()},
@@ -165,7 +171,7 @@ def measure_texts(
         first = next(iter(rates.values()))
         for name, rate in rates.items():
             print(
-                f"{kind:6} {name:30} {rate:9.1f} texts/s   {rate / first:5.2f} of the first   "
+                f"{kind:6} {name:28} {rate:9.1f} texts/s   {rate / first:5.2f} of the first   "
                 f"{rate * work:7.1f} GFLOP/s, {rate * work / peak:4.0%} of the fp32 product's peak"
             )
         report[kind] = rates
@@ -232,8 +238,9 @@ def main() -> None:
     parts = ["texts", "query", "cold", "memory"]
     arguments.add_argument("--bundle", type=Path, nargs="+", help="bundles to measure, the reference first")
     arguments.add_argument(
-        "--texts", type=int, default=512, help="mixed texts; as many short, a quarter long"
+        "--texts", type=int, default=512, help="mixed texts; as many short, a quarter as many long"
     )
+    arguments.add_argument("--corpus", type=Path, help="corpus.jsonl, of which a quarter of --texts is taken")
     arguments.add_argument("--rounds", type=int, default=3)
     arguments.add_argument("--only", nargs="+", choices=parts, default=parts)
     options = arguments.parse_args()
