@@ -229,8 +229,7 @@ def _variants(request: Request, task: "RetrievalTask", system: System) -> "list[
 
 
 def _curve(task: "RetrievalTask", curve: Sequence[tuple[int, str]], top_k: int) -> "list[CurvePoint]":
-    from cl_haystack.evaluation.rows import PRIMARY_METRIC
-    from cl_haystack.evaluation.variants import learning_curve
+    from cl_haystack.evaluation.rows import PRIMARY_METRIC, learning_curve
 
     found = [(num_pairs, _evaluate(task, path, top_k).result) for num_pairs, path in curve]
     return learning_curve(found, PRIMARY_METRIC)

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Sequence
 
 from cl_haystack.evaluation.metrics import metric_name
-from cl_haystack.evaluation.parts import ComparisonRow, Gains, SystemRow
+from cl_haystack.evaluation.parts import ComparisonRow, CurvePoint, Gains, SystemRow
 from cl_haystack.evaluation.report import p_value, points
 from cl_haystack.evaluation.retrieval import RetrievalResult
 from cl_haystack.evaluation.significance import compare, metric_values, paired_bootstrap
@@ -69,6 +69,20 @@ def gains(result: RetrievalResult, baseline: RetrievalResult, metric: str = PRIM
         values[metric] - baseline.per_query[query][metric] for query, values in result.per_query.items()
     ]
     return Gains(system=result.label, baseline=baseline.label, metric=metric, differences=differences)
+
+
+def learning_curve(results: Sequence[tuple[int, RetrievalResult]], metric: str) -> list[CurvePoint]:
+    """Put results into the order of their training sets.
+
+    :param results: number of training pairs, 0 for the base model, and the evaluation after it.
+    :param metric: what to show.
+    :returns: one point a result, with its interval.
+    :raises MissingExtraError: scipy is not installed.
+    """
+    return [
+        CurvePoint(num_pairs=num_pairs, value=paired_bootstrap(metric_values(result.per_query, metric)))
+        for num_pairs, result in sorted(results, key=lambda item: item[0])
+    ]
 
 
 def conclude(row: ComparisonRow) -> str:

@@ -1,13 +1,12 @@
 """Exports of one model beside each other: what speed costs in quality."""
 
 import time
-from collections.abc import Sequence
 
 import numpy as np
 
 from cl_haystack.data import RetrievalTask
 from cl_haystack.encoder.protocol import TextEncoder
-from cl_haystack.evaluation.parts import CurvePoint, Variant
+from cl_haystack.evaluation.parts import Variant
 from cl_haystack.evaluation.retrieval import RetrievalResult
 from cl_haystack.evaluation.significance import metric_values, paired_bootstrap
 
@@ -47,17 +46,3 @@ def measure_variant(
         latency_ms=float(np.median(took_ms)),
         num_bytes=num_bytes,
     )
-
-
-def learning_curve(results: Sequence[tuple[int, RetrievalResult]], metric: str) -> list[CurvePoint]:
-    """Put results into the order of their training sets.
-
-    :param results: number of training pairs, 0 for the base model, and the evaluation after it.
-    :param metric: what to show.
-    :returns: one point a result, with its interval.
-    :raises MissingExtraError: scipy is not installed.
-    """
-    return [
-        CurvePoint(num_pairs=num_pairs, value=paired_bootstrap(metric_values(result.per_query, metric)))
-        for num_pairs, result in sorted(results, key=lambda item: item[0])
-    ]

@@ -9,7 +9,7 @@ from cl_haystack.errors import DataError
 from cl_haystack.evaluation.exchange import to_haystack, write_mteb
 from cl_haystack.evaluation.metrics import evaluate_run
 from cl_haystack.evaluation.retrieval import evaluate_given_run
-from cl_haystack.evaluation.variants import learning_curve
+from cl_haystack.evaluation.rows import learning_curve
 from cl_haystack.evaluation.views import training_views
 
 
