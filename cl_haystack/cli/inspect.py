@@ -8,13 +8,14 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from cl_haystack.cli.console import out, print_json
+from cl_haystack.cli.console import out, print_json, progress_bar
 
 if TYPE_CHECKING:
     from cl_haystack.bundle import Manifest
     from cl_haystack.bundle.manifest import Parity, Quality
 
 _HASH_CHARS = 16
+_EXCERPT_CHARS = 200
 _NAME_CHARS = len("  parity with torch")
 
 
@@ -22,7 +23,17 @@ def inspect(
     bundle: Annotated[
         Path, typer.Argument(metavar="BUNDLE", help="A bundle: its directory or its packed file.")
     ],
-    as_json: Annotated[bool, typer.Option("--json", help="Print the manifest as JSON.")] = False,
+    why: Annotated[
+        tuple[str, str] | None,
+        typer.Option(metavar='"QUERY" "TEXT"', help="Name the training pairs that are most like both."),
+    ] = None,
+    pairs: Annotated[
+        Path | None, typer.Option(metavar="PAIRS.jsonl", help="The training pairs, which --why needs.")
+    ] = None,
+    top_k: Annotated[int, typer.Option(min=1, help="How many of them.")] = 5,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the manifest, or the pairs, as JSON.")
+    ] = False,
 ) -> None:
     """Verify a bundle and print its identity, provenance, parity, quality and sizes.
 
@@ -31,7 +42,16 @@ def inspect(
     cl-haystack inspect bundle
 
     cl-haystack inspect bundle.zip --json
+
+    cl-haystack inspect bundle --why "how do I reset it" "Hold the button." --pairs pairs.jsonl
     """
+    if (why is None) != (pairs is None):
+        raise typer.BadParameter(
+            "go together: the decision, and the pairs to look in", param_hint="--why, --pairs"
+        )
+    if why is not None and pairs is not None:
+        _tell_why(bundle, why, pairs, top_k, as_json=as_json)
+        return
     from cl_haystack.bundle import ModelBundle
 
     manifest = ModelBundle.load(bundle).manifest
@@ -46,6 +66,25 @@ def inspect(
             # As Text: what a stranger wrote into a manifest is no markup.
             table.add_row(f"  {name}", Text("\n".join(map(_printable, value.split("\n")))))
         out.print(Text(title, style="bold"), table, sep="\n")
+
+
+def _tell_why(bundle: Path, why: tuple[str, str], pairs: Path, top_k: int, *, as_json: bool) -> None:
+    from cl_haystack.data import read_pairs
+    from cl_haystack.encoder import Encoder
+    from cl_haystack.encoder.nearest_pairs import nearest_pairs
+
+    known = ((pair.anchor, pair.positive) for pair in read_pairs(pairs) if pair.label != 0)
+    with Encoder.load(bundle) as encoder, progress_bar("looking") as on_progress:
+        cosine, nearest = nearest_pairs(*why, known, encoder, top_k=top_k, on_progress=on_progress)
+    if as_json:
+        print_json({"cosine": cosine, "pairs": nearest})
+        return
+    out.print(Text(f"cosine of query and text: {cosine:.3f}; nearest training pairs:"), soft_wrap=True)
+    table = Table("query", "text", "anchor and positive", box=None, pad_edge=False)
+    for pair in nearest:
+        texts = Text(f"{_printable(pair.anchor)}\n{_printable(pair.positive[:_EXCERPT_CHARS])}")
+        table.add_row(f"{pair.to_query:.3f}", f"{pair.to_text:.3f}", texts)
+    out.print(table)
 
 
 def _sections(manifest: "Manifest") -> Iterator[tuple[str, dict[str, str]]]:
