@@ -63,5 +63,5 @@ def fit_click_model(items: Ids, positions: Ids, shown: Counts, clicked: Counts) 
         attractiveness = (np.bincount(items, liked, num_items) + _PRIOR_CLICKS) / (shown_of + prior)
         if np.abs(examination - before).max() < _SETTLED:
             break
-    looks = np.bincount(items, shown * examination[positions], num_items)
+    looks = np.asarray(np.bincount(items, shown * examination[positions], num_items), dtype=np.float64)
     return PositionBasedModel(examination, attractiveness, looks)

@@ -142,30 +142,28 @@ def _read_cells(
 def _rows(path: Path, on_fault: OnFault, delimiter: str) -> Iterator[tuple[int, list[str]]]:
     """Yield the rows that are not blank, each with its first line: cells may hold line ends."""
     csv.field_size_limit(_MAX_CELL_CHARS)
-    first: tuple[int, str] | None = None
+    began: list[tuple[int, str]] = []  # the first line of the row that is being read
 
     def lines() -> Iterator[str]:
-        nonlocal first
         for number, text in read_text_lines(path, on_fault):
-            first = first or (number, text)
+            if not began:
+                began.append((number, text))
             yield text
 
     rows = csv.reader(lines(), delimiter=delimiter, strict=True)
     while True:
-        first = None
+        began.clear()
         try:
             cells = next(rows, None)
         except csv.Error as error:
-            assert first is not None
-            line, text = first
+            line, text = began[0]
             fault = DataError(f"{error}; check the quotes of this row", path=path, line=line)
             on_fault(fault, text.encode())
             continue
         if cells is None:
             return
         if any(cells):
-            assert first is not None
-            yield first[0], cells
+            yield began[0][0], cells
 
 
 def _check_header(cells: list[str], path: Path, line: int) -> list[str]:
@@ -219,7 +217,7 @@ def read_row_groups(path: Path, groups: Sequence[int] | None = None) -> Records:
 
     :param path: the file.
     :param groups: numbers of row groups, from 0; None takes all.
-    :yields: the row, from 1 among those read, and the record by column name.
+    :returns: the row, from 1 among those read, and the record by column name.
     :raises DataError: the file cannot be read.
     :raises MissingExtraError: pyarrow is not installed.
     """

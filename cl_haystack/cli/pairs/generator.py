@@ -71,7 +71,8 @@ def from_generator(
     err.print(
         f"{out}: {counts.pairs:,} pairs of {counts.questions:,} questions about {counts.documents:,} "
         f"documents; dropped: {counts.not_found:,} (do not find their document), {counts.copied:,} (copied), "
-        f"{counts.repeated:,} (repeated), {counts.unreadable:,} (no question); {counts.failures:,} failed calls",
+        f"{counts.repeated:,} (repeated), {counts.unreadable:,} (no question); {counts.failures:,} failed "
+        "calls",
         markup=False,
         soft_wrap=True,
     )

@@ -49,7 +49,8 @@ class Columns:
     @property
     def is_pair(self) -> NDArray[np.bool_]:
         """Which lines are pairs."""
-        return self.anchor != MALFORMED
+        result: NDArray[np.bool_] = self.anchor != MALFORMED
+        return result
 
 
 class Intake:
@@ -97,8 +98,15 @@ class Intake:
             negatives_of.extend([len(line) - 1] * len(ids[2:]))
             label.append(record.get("label", NO_LABEL))
             score.append(record.get("score", np.nan))
-        return Columns(*map(np.array, (line, anchor, positive)), np.array(negatives, dtype=np.int64),
-                       np.array(negatives_of, dtype=np.int64), np.array(label), np.array(score))  # fmt: skip
+        return Columns(
+            line=np.array(line),
+            anchor=np.array(anchor),
+            positive=np.array(positive),
+            negatives=np.array(negatives),
+            negatives_of=np.array(negatives_of),
+            label=np.array(label),
+            score=np.array(score),
+        )
 
     def text(self, text_id: int) -> str:
         """Read a text again."""

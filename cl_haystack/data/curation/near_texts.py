@@ -33,7 +33,7 @@ _NEIGHBOURS = 16  # candidates of a text in one row, the next in length: formula
 _MAX_LENGTH_RATIO = 1.5
 _COMPARED_AT_ONCE = 1 << 18
 _MAX_ALIKE = 32
-_TEXTS_HELD = 50_000
+_TEXTS_HELD = 5000
 
 Ids = NDArray[np.int64]
 
@@ -104,7 +104,8 @@ class TextTable:
         self.num_chars.append(len(form))
         self.frequency.update(set(words))
         start = " ".join(words)[:_TRIPLES_FROM_CHARS]
-        self._waiting.append([*words, *(start[i : i + 3] for i in range(max(1, len(start) - 2)))])
+        triples = map("".join, zip(start, start[1:], start[2:], strict=False))
+        self._waiting.append([*words, *triples] or [start])
         if len(self._waiting) == _HASHED_AT_ONCE:
             self._hash()
         return len(self) - 1, words
