@@ -73,8 +73,8 @@ def adopt(
                 "so nothing tells which model it belongs to; make a new index"
             )
         reports.append(_compare(index, concrete, documents, encoder.encode_documents(texts)))
-    for concrete, mapping in mappings.items():  # all or none
-        index.bind(concrete, mapping)
+    for concrete in mappings:  # all or none
+        index.bind(concrete)
     index.check(fresh=True)
     return reports
 

@@ -8,10 +8,11 @@ as much as a search. Within that second such an index is not noticed.
 """
 
 import difflib
+import logging
 import re
 import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, cast, get_args
 
@@ -28,7 +29,10 @@ from cl_haystack.opensearch.mapping import EMBEDDING_FIELD, index_body, nested_f
 from cl_haystack.opensearch.settings import IndexSettings
 from cl_haystack.opensearch.vector_form import DataType, VectorForm, data_type_of
 
+logger = logging.getLogger(__name__)
+
 RECHECK_AFTER_S = 1.0
+_ATTEMPTS_TO_BIND = 10
 
 _FORBIDDEN_IN_NAMES = re.compile(r'[\s\\/*?"<>|,#:A-Z]|^[-_+.]')
 
@@ -183,13 +187,16 @@ class BoundIndex:
         self._expected_binding().check(bundle, self.name, self.settings.truncate_dim)
         self.check(fresh=True)
         for concrete in self._checked:
-            with opensearch_errors(self.connection.url, self.name):
-                mapping = self._client.indices.get_mapping(index=concrete)[concrete]["mappings"]
-                binding = IndexBinding.read(mapping, concrete)
-                if binding is not None and not binding.knows(bundle):
-                    stored = binding.with_writer(bundle).stored()
-                    meta = {**mapping["_meta"], META_KEY: stored}
-                    self._client.indices.put_mapping(index=concrete, body={"_meta": meta})
+            binding = self._update_binding(concrete, lambda found: found and found.with_writer(bundle))
+            if binding is not None and binding.text.max_length != bundle.manifest.text.max_length:
+                logger.warning(
+                    "index '%s': its documents were cut at %d tokens, %s cuts them at %d; the vectors of "
+                    "long texts differ, so write with bundles of one max_length",
+                    concrete,
+                    binding.text.max_length,
+                    bundle.label,
+                    bundle.manifest.text.max_length,
+                )
 
     def unbound(self, bundle: ModelBundle) -> dict[str, dict[str, Any]]:
         """Return the mappings of the concrete indices without a binding, whose fields suit the model.
@@ -224,15 +231,31 @@ class BoundIndex:
             raise IndexingError(f"index '{self.name}' belongs to {self.bundle.label} already; just open it")
         return unbound
 
-    def bind(self, concrete: str, mapping: dict[str, Any]) -> None:
+    def bind(self, concrete: str) -> None:
         """Write the binding into an index that has none; whoever calls this knows that its vectors belong.
 
         :param concrete: name of the index.
-        :param mapping: its mapping.
         """
-        meta = {**mapping.get("_meta", {}), META_KEY: self._expected_binding().as_adopted().stored()}
-        with opensearch_errors(self.connection.url, self.name):
-            self._client.indices.put_mapping(index=concrete, body={"_meta": meta})
+        self._update_binding(concrete, lambda found: found or self._expected_binding().as_adopted())
+
+    def _update_binding(
+        self, concrete: str, change: Callable[[IndexBinding | None], IndexBinding | None]
+    ) -> IndexBinding | None:
+        """Write a binding and read it back: a shard that learns a field puts back the one it knew before."""
+        for _ in range(_ATTEMPTS_TO_BIND):
+            with opensearch_errors(self.connection.url, self.name):
+                mapping = self._client.indices.get_mapping(index=concrete)[concrete]["mappings"]
+            found = IndexBinding.read(mapping, concrete)
+            wanted = change(found)
+            if wanted is None or wanted == found:
+                return found
+            meta = {**mapping.get("_meta", {}), META_KEY: wanted.stored()}
+            with opensearch_errors(self.connection.url, self.name):
+                self._client.indices.put_mapping(index=concrete, body={"_meta": meta})
+        raise IndexingError(
+            f"index '{concrete}' at {self.connection.url}: others change its mapping all the time, and the "
+            "binding with it; try again when fewer new fields arrive"
+        )
 
     def count(self) -> int:
         """Return the number of documents that a search can see."""

@@ -4,6 +4,7 @@ import time
 import uuid
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -253,3 +254,36 @@ def test_shards_fields_graph_and_analyzer_are_passed_on(make_index: MakeIndex) -
             make_index(name=f"test-{uuid.uuid4().hex}", settings={"analyzer": "klingon"}).create()
     finally:
         index.delete()
+
+
+def test_a_binding_that_a_mapping_update_overwrites_is_written_again(
+    make_index: MakeIndex, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A fake of the race: after the first two updates somebody puts back the _meta of before."""
+    index = make_index()
+    index.create()
+    indices = index.connection.client().indices
+    before = indices.get_mapping(index=index.name)[index.name]["mappings"]["_meta"]
+    put, lost = indices.put_mapping, [1, 2]
+
+    def put_and_lose(**arguments: Any) -> Any:
+        answer = put(**arguments)
+        if lost:
+            lost.pop()
+            put(index=index.name, body={"_meta": before})
+        return answer
+
+    monkeypatch.setattr(indices, "put_mapping", put_and_lose)
+    other = tiny_bundle(fingerprint="c", precision="int8")
+    other = replace(
+        other,
+        manifest=other.manifest.model_copy(
+            update={"text": other.manifest.text.model_copy(update={"max_length": 8})}
+        ),
+    )
+    index.register_writer(other)
+    assert not lost
+    stored = indices.get_mapping(index=index.name)[index.name]["mappings"]["_meta"]["cl_haystack"]
+    assert stored["fingerprints"] == {"b" * 32: "fp32", "c" * 32: "int8"}
+    assert "cut at 16 tokens" in caplog.text
+    assert "cuts them at 8" in caplog.text
