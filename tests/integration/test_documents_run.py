@@ -111,7 +111,7 @@ def clean_index(opensearch_url: str):
     from opensearchpy import OpenSearch
 
     client = OpenSearch(opensearch_url)
-    names = ["articles", "stdlib"]
+    names = ["articles", "stdlib", "files"]
     client.indices.delete(index=names, ignore_unavailable=True)
     yield
     client.indices.delete(index=names, ignore_unavailable=True)
