@@ -72,7 +72,8 @@ def _numbers(rows: Sequence[Any], form: VectorForm) -> NDArray[np.float64]:
     """Return stored vectors as numbers whose cosine means something: signs are packed into bytes."""
     if form.data_type != "binary":
         return np.array(rows, dtype=np.float64)  # (sample, dim)
-    return np.unpackbits(np.array(rows, dtype=np.int8).view(np.uint8), axis=1) * 2.0 - 1.0
+    signs = np.unpackbits(np.array(rows, dtype=np.int8).view(np.uint8), axis=1)
+    return signs.astype(np.float64) * 2 - 1
 
 
 def _cosines(stored: NDArray[np.float64], made: NDArray[np.float64]) -> NDArray[np.float64]:

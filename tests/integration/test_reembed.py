@@ -18,7 +18,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from haystack import Document
+from haystack import Document, Pipeline
+from haystack.document_stores.types import DuplicatePolicy
 from opensearchpy import OpenSearch
 from opensearchpy.exceptions import AuthorizationException
 from typer.testing import CliRunner
@@ -37,9 +38,13 @@ from cl_haystack.opensearch import (
     roll_back,
 )
 from cl_haystack.opensearch import lease as lease_module
+from cl_haystack.opensearch.aliases import behind_alias, block_writes, move_alias
+from cl_haystack.opensearch.bulk import BulkWriter, write_action
 from cl_haystack.opensearch.content_hash import HASH_FIELD
 from cl_haystack.opensearch.lease import Lease
 from cl_haystack.opensearch.patience import Patience
+from cl_haystack.opensearch.write_target import WriteTarget
+from haystack_integrations.components.retrievers.cl_haystack import CLOpenSearchRetriever
 from tests.fault_proxy import FaultProxy
 from tests.opensearch_fakes import WordEncoder
 from tests.reembedding_job import NEW, OLD, SpacedEncoder
@@ -238,6 +243,21 @@ def test_under_load_nothing_is_lost_no_query_fails_and_the_alias_moves_once(site
     assert_vectors_are_of(SpacedEncoder(NEW), contents)
     assert site.is_blocked(site.old)
     assert site.lease_is_free()
+
+
+def test_a_write_that_comes_after_the_move_never_reaches_the_other_model(site: Site) -> None:
+    site.fill(documents(5))
+    index = site.open(OLD)
+    index.check(fresh=True)  # good for a second
+    writer = BulkWriter(site.client, url=site.url, index=site.alias, target=WriteTarget(index))
+    action = write_action("late", b'{"id":"late","embedding":[1,1,1,1,1,1,1,1]}', DuplicatePolicy.OVERWRITE)
+    site.open(NEW, site.new).create()
+    block_writes(site.connection, site.old)
+    move_alias(site.connection, site.alias, behind_alias(site.connection, site.alias), site.new)
+    with pytest.raises(SpaceMismatchError):
+        writer.send([action])
+    assert site.contents(site.new) == {}
+    assert "late" not in site.contents(site.old)
 
 
 def test_documents_are_what_they_were_but_for_the_vector(site: Site) -> None:
@@ -614,6 +634,12 @@ def task_directory(tmp_path: Path) -> Path:
     return tmp_path
 
 
+def retrieving(index: OpenSearchIndex) -> Pipeline:
+    pipeline = Pipeline()
+    pipeline.add_component("retriever", CLOpenSearchRetriever(index))
+    return pipeline
+
+
 @pytest.mark.slow
 def test_the_command_with_real_models(site: Site, bundles: Path, task_directory: Path) -> None:
     present, following = (str(bundles / name) for name in ("present", "next"))
@@ -626,6 +652,9 @@ def test_the_command_with_real_models(site: Site, bundles: Path, task_directory:
     run("index", present, str(task_directory / "corpus.jsonl"), "--index", site.alias)
     made = run("reembed", "--alias", site.alias, "--make-alias")
     assert site.leads_to() == [made["index"]]
+    search = WhicheverFits([retrieving(site.open(present)).run, retrieving(site.open(following)).run])
+    question: dict[str, Any] = {"retriever": {"query": "cat dog"}}
+    before = search(question)["retriever"]["documents"][0]
     options = ["reembed", "--alias", site.alias, "--bundle", following, "--gate", str(task_directory)]
     refused = run(*options, "--min-gain", "0.5", "--remove-refused", status=3)
     assert (refused["moved"], refused["removed"], refused["gate"]["passed"]) == (False, True, False)
@@ -634,6 +663,9 @@ def test_the_command_with_real_models(site: Site, bundles: Path, task_directory:
     assert (moved["moved"], moved["documents"], moved["sampled"]) == (True, 20, 20)
     assert site.leads_to() == [moved["new"]]
     assert run("query", following, "cat dog", "--index", site.alias, "--top-k", "1")
+    assert search(question)["retriever"]["documents"][0].id == before.id
+    with pytest.raises(SpaceMismatchError):
+        retrieving(site.open(present)).run(question)
     assert run(*options)["needless"]
     back = run("reembed", "--alias", site.alias, "--rollback")
     assert (back["old"], back["differing"]) == (made["index"], 0)
