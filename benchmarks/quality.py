@@ -72,8 +72,8 @@ def main() -> None:
             print(f"{'      ' if _file(options.out, cell).is_file() else 'missing'} {cell.name}")
         return
     for number, cell in enumerate(missing, start=1):
-        seconds = run_cell(cell, datasets[cell.dataset], options)
-        print(f"{number}/{len(missing)} {cell.name}: {seconds:.0f} s", flush=True)
+        print(f"{number}/{len(missing)} {cell.name}: ", end="", flush=True)
+        print(f"{run_cell(cell, datasets[cell.dataset], options):.0f} s", flush=True)
     table = quality_table.render(options.out)
     print(table)
     if options.out == RESULTS:
