@@ -105,6 +105,25 @@ def test_examples_run_in_order(
     assert run([sys.executable, str(example)], examples_folder, OPENSEARCH_URL=opensearch_url).strip()
 
 
+@pytest.mark.integration
+@pytest.mark.long
+@pytest.mark.skipif(shutil.which("hayhooks") is None, reason="pip install 'cl-haystack[service]' (Hayhooks)")
+def test_a_rest_endpoint_answers(
+    base_bundle: Path, tmp_path: Path, opensearch_url: str, clean_index: None
+) -> None:
+    from haystack import Document
+
+    from cl_haystack import CLOpenSearchWriter, OpenSearchIndex
+
+    (tmp_path / "bundle").symlink_to(base_bundle, target_is_directory=True)
+    index = OpenSearchIndex(opensearch_url, "stdlib", base_bundle)
+    texts = ["Find the smallest items with a heap.", "A tuple cannot be changed."]
+    CLOpenSearchWriter(index).run([Document(id=text.split()[0], content=text) for text in texts])
+    index.close()
+    example = REPOSITORY / "examples" / "12_rest.py"
+    assert run([sys.executable, str(example)], tmp_path, OPENSEARCH_URL=opensearch_url) == "['Find', 'A']\n"
+
+
 @pytest.fixture(scope="module")
 def clean_index(opensearch_url: str):
     """Remove the indices that README and examples name, before and after."""
