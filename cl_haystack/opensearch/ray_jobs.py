@@ -10,7 +10,7 @@ import os
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import asdict
 from functools import partial
@@ -171,7 +171,7 @@ def _ray() -> Iterator[Any]:
     if ray.is_initialized():
         yield ray
         return
-    quiet = {"log_to_driver": False, "logging_level": logging.ERROR}
+    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     if address := os.environ.get("RAY_ADDRESS"):
         ray.init(address=address, **quiet)
     else:
@@ -205,7 +205,7 @@ def _run(
     pool: dict[str, Any],
     open_worker: Callable[[], Opened],
     options: WritingOptions,
-) -> Iterator[dict[str, Any]]:
+) -> Generator[dict[str, Any], None, None]:
     ray.data.DataContext.get_current().enable_progress_bars = False
     rows = [{"part": orjson.dumps(asdict(part))} for part in parts]
     dataset = ray.data.from_items(rows, override_num_blocks=max(1, len(rows)))
@@ -216,7 +216,7 @@ def _run(
 
 
 def _collect(
-    outcomes: Iterator[dict[str, Any]], letters: DeadLetters, total: int, on_progress: OnProgress
+    outcomes: Generator[dict[str, Any], None, None], letters: DeadLetters, total: int, on_progress: OnProgress
 ) -> list[IndexingReport]:
     reports: list[IndexingReport] = []
     with closing(outcomes):

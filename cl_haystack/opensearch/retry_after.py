@@ -8,7 +8,7 @@ import math
 import threading
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import Any, NoReturn
+from typing import Any
 
 from opensearchpy import Urllib3HttpConnection
 from opensearchpy.exceptions import TransportError
@@ -29,7 +29,7 @@ class RetryAfterConnection(Urllib3HttpConnection):
         self._answer.retry_after = headers.get("retry-after")
         return headers
 
-    def _raise_error(self, *arguments: Any, **options: Any) -> NoReturn:
+    def _raise_error(self, *arguments: Any, **options: Any) -> Any:
         try:
             super()._raise_error(*arguments, **options)
         except TransportError as error:

@@ -52,10 +52,10 @@ def two_nodes(python_path: None) -> Iterator[Any]:
 
     cluster = Cluster(
         initialize_head=True,
-        head_node_args={"num_cpus": 1, "include_dashboard": False, "node_ip_address": "127.0.0.1"},
+        head_node_args={"num_cpus": 1, "include_dashboard": False},
         shutdown_at_exit=True,
     )
-    cluster.add_node(num_cpus=2, node_ip_address="127.0.0.1")
+    cluster.add_node(num_cpus=2)
     ray.init(address=cluster.address, log_to_driver=False)
     yield cluster
     ray.shutdown()
