@@ -352,3 +352,33 @@ def test_a_server_that_is_stopped_and_one_that_is_killed_are_waited_for(tmp_path
         index.close()
         for started in restarted or [server]:
             started.stop()
+
+
+@pytest.mark.long
+def test_a_node_of_three_that_is_killed_during_a_load_loses_nothing(tmp_path: Path) -> None:
+    """Not the node that the job talks to; its primary shards move to their replicas."""
+    from cl_haystack.opensearch.server import LocalOpenSearch
+
+    killed: list[int] = []
+    with LocalOpenSearch(nodes=3) as server:
+        settings = {"number_of_shards": 3, "number_of_replicas": 1}
+        index = OpenSearchIndex(server.url, "docs", tiny_bundle(), timeout_s=10, settings=settings)
+
+        def stream() -> Iterator[Document]:
+            for number, document in enumerate(documents(COUNT, repeated=False)):
+                if number == 400:
+                    os.kill(server.pids[2], signal.SIGKILL)
+                    killed.append(server.pids[2])
+                yield document
+
+        report = index_documents(
+            stream(), index, WordEncoder(tiny_bundle()), window_size=50, chunk_bytes=4_000, streams=2
+        )
+        assert killed
+        assert (report.read, report.written, report.rejected) == (COUNT, COUNT, 0)
+        stored = contents(index)
+        assert {name: source["content"] for name, source in stored.items()} == {
+            document.id: document.content for document in documents(COUNT, repeated=False)
+        }
+        assert settings_of(index) == (None, "1", False)
+        index.close()
