@@ -9,6 +9,8 @@ from pathlib import Path
 
 import orjson
 import pytest
+import yaml
+from opensearchpy import OpenSearch
 
 from cl_haystack.data.stdlib_docs import read_stdlib_docstrings
 
@@ -70,6 +72,26 @@ def test_pipeline_of_the_readme(
 
 
 @pytest.mark.integration
+def test_the_integration_page(
+    base_bundle: Path, tmp_path: Path, opensearch_url: str, clean_index: None
+) -> None:
+    """The page is YAML and the sections that Haystack's directory asks for; its example runs."""
+    page = (REPOSITORY / "docs" / "integration.md").read_text()
+    _, described, text = page.split("---\n", 2)
+    assert {"layout", "name", "description", "authors", "pypi", "repo", "type", "version", "toc"} <= set(
+        yaml.safe_load(described)
+    )
+    assert re.findall(r"^## (\w+)", text, re.MULTILINE) == ["Overview", "Installation", "Usage", "License"]
+    (block,) = re.findall(r"^```python\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    client = OpenSearch(opensearch_url)
+    client.indices.delete(index="articles", ignore_unavailable=True)  # the README's, with the same name
+    client.close()
+    (tmp_path / "bundle").symlink_to(base_bundle, target_is_directory=True)
+    out = run([sys.executable, "-c", block], tmp_path, OPENSEARCH_URL=opensearch_url)
+    assert out.strip() == "My name is Wolfgang and I live in Berlin"
+
+
+@pytest.mark.integration
 @pytest.mark.slow
 @pytest.mark.parametrize("block", [code for code in SHELL_BLOCKS if code.startswith("cl-haystack")])
 def test_walk_through_of_the_readme(
@@ -127,8 +149,6 @@ def test_a_rest_endpoint_answers(
 @pytest.fixture(scope="module")
 def clean_index(opensearch_url: str):
     """Remove the indices that README and examples name, before and after."""
-    from opensearchpy import OpenSearch
-
     client = OpenSearch(opensearch_url)
     names = ["articles", "stdlib", "files"]
     client.indices.delete(index=names, ignore_unavailable=True)
