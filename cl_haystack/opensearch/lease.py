@@ -12,6 +12,7 @@ import platform
 import threading
 import time
 import uuid
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
@@ -53,6 +54,7 @@ class Lease:
         self._facts: dict[str, Any] = {
             "holder": uuid.uuid4().hex,
             "host": platform.node(),
+            "processes": _process_table(),
             "pid": os.getpid(),
             "renewed": 0,
             "blocked": None,
@@ -199,8 +201,17 @@ def _unchanged(found: dict[str, Any]) -> dict[str, Any]:
     return {"if_seq_no": found["_seq_no"], "if_primary_term": found["_primary_term"]}
 
 
+def _process_table() -> str:
+    """Return what two processes share that see each other's numbers: the boot and the namespace of Linux."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+        return f"{boot} {Path('/proc/self/ns/pid').readlink()}"
+    except OSError:
+        return platform.node()
+
+
 def _is_gone(holder: dict[str, Any]) -> bool:
-    if holder["host"] != platform.node():
+    if os.name != "posix" or holder["processes"] != _process_table():
         return False
     try:
         os.kill(holder["pid"], 0)
