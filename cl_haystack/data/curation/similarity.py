@@ -24,9 +24,9 @@ _CHANCE = 0.95  # quantile of what texts have in common by chance
 _OUT_OF_PLACE_DEVIATIONS = 3.0
 _FAR_BELOW = 0.2
 _CLEARLY_ABOVE = 0.02
-_MIN_ACCURACY = 0.9
-_DOUBT = 1.0  # log of the ratio of likelihoods
+_MIN_ACCURACY = 0.88  # wrong labels themselves lower it
 _MIN_LABELLED = 20
+_DOUBT = 1.0  # log of the ratio of likelihoods
 _MAD_TO_DEVIATION = 1.4826
 
 Cosines = NDArray[np.float64]
