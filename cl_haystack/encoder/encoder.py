@@ -3,7 +3,6 @@
 Pooling and normalization are in the graph; prefixes and the length limit come from the manifest.
 """
 
-import math
 import os
 import threading
 import weakref
@@ -19,7 +18,7 @@ from cl_haystack.encoder.engine import Engine
 from cl_haystack.encoder.openvino_engine import OpenVinoEngine
 from cl_haystack.encoder.openvino_engine import is_faster as openvino_is_faster
 from cl_haystack.encoder.protocol import Vectors
-from cl_haystack.encoder.quantized_vectors import as_bits, as_int8
+from cl_haystack.encoder.quantized_vectors import as_bits, as_int8, int8_scale
 from cl_haystack.encoder.query_cache import QueryCache
 from cl_haystack.encoder.runs import Runner
 from cl_haystack.encoder.session import OnnxRuntimeEngine
@@ -190,14 +189,7 @@ class Encoder:
             return as_bits(vectors)
         if to != "int8":
             raise EncodingError(f"vectors cannot be quantized to {to!r}, expected 'int8' or 'binary'")
-        scale = self.bundle.manifest.calibration.get("int8_scale")
-        if scale is None:
-            raise EncodingError(
-                f"bundle {self.bundle.label} has no int8_scale in its calibration; export it again with one, "
-                "or use 'binary'"
-            )
-        # The fewer components a unit vector has, the larger they are.
-        return as_int8(vectors, scale * math.sqrt(vectors.shape[1] / self.bundle.dimension))
+        return as_int8(vectors, int8_scale(self.bundle, vectors.shape[1]))
 
     def close(self) -> None:
         """Release the session; encoding afterwards raises EncodingError. Closing twice is fine."""
