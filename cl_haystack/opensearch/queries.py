@@ -230,7 +230,10 @@ def check_oversample_factor(oversample_factor: float | None) -> None:
 
 
 def _page(top_k: int, *, with_embedding: bool, highlight: bool = False) -> dict[str, Any]:
-    page = {"size": top_k, "_source": True if with_embedding else {"excludes": [EMBEDDING_FIELD]}}
+    page: dict[str, Any] = {
+        "size": top_k,
+        "_source": True if with_embedding else {"excludes": [EMBEDDING_FIELD]},
+    }
     if highlight:
         page["highlight"] = {
             "fields": {CONTENT_FIELD: {}},

@@ -425,7 +425,12 @@ class SearchableIndex(AskableIndex):
         min_score = score_of(similarity_threshold(threshold, self.bundle), space_type)
 
         def neighbours(vectors: Sequence[list[float]]) -> list[list[tuple[str, float]]]:
-            options = {"min_score": min_score, "top_k": MAX_DUPLICATES, "filters": filters, "exact": False}
+            options: dict[str, Any] = {
+                "min_score": min_score,
+                "top_k": MAX_DUPLICATES,
+                "filters": filters,
+                "exact": False,
+            }
             requests = [self._requests.radial(vector, **options) for vector in vectors]
             found = self._run_many([request.without_content() for request in requests])
             return [[(hit.id, similarity_of(hit.score or 0.0, space_type)) for hit in hits] for hits in found]

@@ -14,6 +14,7 @@ from cl_haystack.encoder.protocol import TextEncoder
 from cl_haystack.errors import ConfigurationError, quote
 from cl_haystack.evaluation.metrics import METRICS, per_query
 from cl_haystack.evaluation.significance import Comparison, compare
+from cl_haystack.opensearch.capabilities import ServerCapabilities
 from cl_haystack.opensearch.fusion import DEFAULT, Fusion, HybridSettings, Tuned, fuse
 from cl_haystack.opensearch.searching import SearchableIndex
 from cl_haystack.progress import OnProgress, Progress, ignore
@@ -21,6 +22,7 @@ from cl_haystack.progress import OnProgress, Progress, ignore
 WEIGHT_STEPS = 20  # steps of 0.05: finer ones differ by less than the queries can tell
 DEPTHS = (20, 50, 100, 200)
 FUSIONS: tuple[Fusion, ...] = ("min_max", "rrf")
+_WEIGHTED_RRF_SINCE = (3, 2)  # older servers refuse weights other than equal ones
 _CHUNK = 64  # queries asked at a time
 
 Qrels = Mapping[str, Mapping[str, int]]
@@ -73,7 +75,8 @@ def tune_hybrid(
     :raises ConfigurationError: there is no such metric.
     """
     _cut_off(metric)
-    grid = _grid()
+    server = ServerCapabilities.ask(index.connection.client(), index.connection.url)
+    grid = _grid(weighted_rrf=server.version is None or server.version >= _WEIGHTED_RRF_SINCE)
     total = len(queries) + len(grid)
     answers = {}
     for query_id, legs in _ask(index, encoder, queries):
@@ -97,11 +100,12 @@ def tune_hybrid(
     return TuningReport(best.model_copy(update={"tuned": tuned}), comparison, _best_of_each_kind(scored))
 
 
-def _grid() -> list[HybridSettings]:
+def _grid(*, weighted_rrf: bool) -> list[HybridSettings]:
     shares = [step / WEIGHT_STEPS for step in range(WEIGHT_STEPS + 1)]
     return [
         HybridSettings(weights=(share, round(1 - share, 6)), fusion=fusion, pagination_depth=depth)
         for fusion, depth, share in product(FUSIONS, DEPTHS, shares)
+        if weighted_rrf or fusion != "rrf" or share == 0.5
     ]
 
 
