@@ -37,9 +37,8 @@ def check_pairs(
 ) -> CheckReport:
     """Look for what would spoil training in a file of pairs, and write the pairs without it.
 
-    The same file gives the same answer. Memory grows by about 300 bytes for each distinct text and 60 for
-    each line, and not with the texts' length; the disk beside ``out`` holds a second copy meanwhile. An
-    encoder needs far longer than all the rest.
+    The same file gives the same answer. Memory grows by about 1 kB for each distinct text, whatever its length;
+    the disk beside ``out`` holds a second copy meanwhile. An encoder needs far longer than all the rest.
 
     :param path: pairs, in any form that :func:`~cl_haystack.data.read_pairs` reads; broken lines are
         findings.
