@@ -113,6 +113,7 @@ class SearchableIndex(AskableIndex):
         """Return the documents that are near enough to a query, however many they are.
 
         The threshold is part of the vector search: it looks for what reaches it, not for the nearest few.
+        It is as approximate as HNSW is; ``exact`` misses nothing.
 
         :param query_embedding: the query's vector.
         :param min_score: least score, as documents show it, or the name of a threshold that the bundle was
