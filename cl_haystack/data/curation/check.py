@@ -37,7 +37,7 @@ def check_pairs(
 ) -> CheckReport:
     """Look for what would spoil training in a file of pairs, and write the pairs without it.
 
-    The same file gives the same answer. Memory grows by about 1 kB for each distinct text, whatever its length;
+    The same file gives the same answer. Memory grows by about 1 kB for each distinct text, however long;
     the disk beside ``out`` holds a second copy meanwhile. An encoder needs far longer than all the rest.
 
     :param path: pairs, in any form that :func:`~cl_haystack.data.read_pairs` reads; broken lines are
