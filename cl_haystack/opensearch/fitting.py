@@ -46,7 +46,7 @@ class WhicheverFits(Generic[Question, Answer]):
         numbers = range(len(self._ways))
         for number in [*numbers[self._first :], *numbers[: self._first]] * _ROUNDS:
             try:
-                answer = self._ways[number](question)
+                answer: Answer = self._ways[number](question)
             except Exception as error:
                 # Haystack wraps what a component raises. A vector of another dimension is refused by the
                 # server, where the alias moves between the check and the request.
