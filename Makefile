@@ -30,7 +30,7 @@ lint: $(VENV)/.installed-dev $(VENV)/pydoclint/.installed  ## style, docstrings,
 	$(BIN)/ruff format --check .
 	$(VENV)/pydoclint/bin/pydoclint --quiet cl_haystack export haystack_integrations
 	$(BIN)/typos
-	rm -rf $(INSTALLED)
+	rm -rf build  # pip leaves files there that have been moved since
 	$(PIP) install --quiet --no-deps --target $(INSTALLED) .
 	cd $(INSTALLED) && PYTHONPATH=. ../../$(BIN)/lint-imports --config ../../pyproject.toml --no-cache
 	cd $(INSTALLED) && ../../$(BIN)/mypy --config-file ../../pyproject.toml \

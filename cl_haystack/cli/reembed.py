@@ -9,9 +9,9 @@ import typer
 from cl_haystack.cli.console import err, print_json, progress_bar, sigterm_interrupts
 
 if TYPE_CHECKING:
-    from cl_haystack.opensearch.gate import Gate
     from cl_haystack.opensearch.index import OpenSearchIndex
-    from cl_haystack.opensearch.reembed_report import ReembedReport
+    from cl_haystack.opensearch.reembedding.gate import Gate
+    from cl_haystack.opensearch.reembedding.report import ReembedReport
 
 _REFUSED = 3
 
@@ -140,7 +140,7 @@ def _gate(
     index: "OpenSearchIndex", directory: Path, split: str, old_bundle: Path | None, min_gain: float
 ) -> "Gate":
     from cl_haystack.data import read_beir
-    from cl_haystack.opensearch.gate import Gate, load_old_encoder
+    from cl_haystack.opensearch.reembedding.gate import Gate, load_old_encoder
 
     return Gate(read_beir(directory, split), load_old_encoder(index, old_bundle), min_gain)
 

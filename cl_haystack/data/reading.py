@@ -212,12 +212,12 @@ def row_groups(path: Path) -> list[tuple[int, int]]:
         return [(group.num_rows, group.total_byte_size) for group in groups]
 
 
-def read_row_groups(path: Path, groups: Sequence[int] | None = None) -> Records:
+def read_row_groups(path: Path, groups: Sequence[int] | None = None) -> Iterator[tuple[int, dict[str, Any]]]:
     """Read rows of a Parquet file.
 
     :param path: the file.
     :param groups: numbers of row groups, from 0; None takes all.
-    :returns: the row, from 1 among those read, and the record by column name.
+    :yields: the row, from 1 among those read, and the record by column name.
     :raises DataError: the file cannot be read.
     :raises MissingExtraError: pyarrow is not installed.
     """

@@ -8,18 +8,18 @@ from typing import TYPE_CHECKING
 from cl_haystack.lazy import lazy_names
 
 if TYPE_CHECKING:
-    from cl_haystack.opensearch.alias_making import make_alias
     from cl_haystack.opensearch.binding import IndexBinding
     from cl_haystack.opensearch.bulk import Rejection
     from cl_haystack.opensearch.connection import Connection
-    from cl_haystack.opensearch.fitting import WhicheverFits
-    from cl_haystack.opensearch.gate import Gate, GateResult
     from cl_haystack.opensearch.index import OpenSearchIndex
     from cl_haystack.opensearch.jobs import index_documents
-    from cl_haystack.opensearch.reembed_report import ReembedReport
-    from cl_haystack.opensearch.reembedding import reembed
+    from cl_haystack.opensearch.reembedding.alias_making import make_alias
+    from cl_haystack.opensearch.reembedding.fitting import WhicheverFits
+    from cl_haystack.opensearch.reembedding.gate import Gate, GateResult
+    from cl_haystack.opensearch.reembedding.reembed import reembed
+    from cl_haystack.opensearch.reembedding.report import ReembedReport
+    from cl_haystack.opensearch.reembedding.rolling_back import RollbackReport, roll_back
     from cl_haystack.opensearch.report import IndexingReport
-    from cl_haystack.opensearch.rolling_back import RollbackReport, roll_back
     from cl_haystack.opensearch.settings import IndexSettings
 
 __all__ = [
@@ -44,19 +44,19 @@ __getattr__ = lazy_names(
     __name__,
     {
         "Connection": "cl_haystack.opensearch.connection",
-        "Gate": "cl_haystack.opensearch.gate",
-        "GateResult": "cl_haystack.opensearch.gate",
+        "Gate": "cl_haystack.opensearch.reembedding.gate",
+        "GateResult": "cl_haystack.opensearch.reembedding.gate",
         "IndexBinding": "cl_haystack.opensearch.binding",
         "IndexSettings": "cl_haystack.opensearch.settings",
         "IndexingReport": "cl_haystack.opensearch.report",
         "OpenSearchIndex": "cl_haystack.opensearch.index",
-        "ReembedReport": "cl_haystack.opensearch.reembed_report",
+        "ReembedReport": "cl_haystack.opensearch.reembedding.report",
         "Rejection": "cl_haystack.opensearch.bulk",
-        "RollbackReport": "cl_haystack.opensearch.rolling_back",
-        "WhicheverFits": "cl_haystack.opensearch.fitting",
+        "RollbackReport": "cl_haystack.opensearch.reembedding.rolling_back",
+        "WhicheverFits": "cl_haystack.opensearch.reembedding.fitting",
         "index_documents": "cl_haystack.opensearch.jobs",
-        "make_alias": "cl_haystack.opensearch.alias_making",
-        "reembed": "cl_haystack.opensearch.reembedding",
-        "roll_back": "cl_haystack.opensearch.rolling_back",
+        "make_alias": "cl_haystack.opensearch.reembedding.alias_making",
+        "reembed": "cl_haystack.opensearch.reembedding.reembed",
+        "roll_back": "cl_haystack.opensearch.reembedding.rolling_back",
     },
 )

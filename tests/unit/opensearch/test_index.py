@@ -62,6 +62,8 @@ def test_a_wrong_description_is_refused_with_the_entry() -> None:
 
 def test_a_wrong_query_vector_is_refused_before_it_is_sent() -> None:
     index = OpenSearchIndex("http://127.0.0.1:1", "docs", tiny_bundle(4))
+    field = {"type": "knn_vector", "dimension": 4, "method": {"space_type": "cosinesimil"}}
+    index._remember({"docs": {"properties": {"embedding": field}}})
     index._checked, index._checked_at = frozenset({"docs"}), time.monotonic()
     with pytest.raises(IndexingError, match=r"shape \(3,\), expected \(4,\)"):
         index.search([1.0, 2.0, 3.0])

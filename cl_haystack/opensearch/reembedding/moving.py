@@ -5,11 +5,11 @@ import time
 from dataclasses import dataclass
 
 from cl_haystack.errors import CLHaystackError, IndexingError
-from cl_haystack.opensearch.aliases import behind_alias, block_writes, lift_block, move_alias
-from cl_haystack.opensearch.beginning import write_origin
 from cl_haystack.opensearch.connection import Connection
-from cl_haystack.opensearch.copying import Copying, TooLongError
-from cl_haystack.opensearch.successor import origin_of
+from cl_haystack.opensearch.reembedding.aliases import behind_alias, block_writes, lift_block, move_alias
+from cl_haystack.opensearch.reembedding.beginning import write_origin
+from cl_haystack.opensearch.reembedding.copying import Copying, TooLongError
+from cl_haystack.opensearch.reembedding.successor import origin_of
 
 logger = logging.getLogger(__name__)
 

@@ -16,15 +16,15 @@ from haystack import Document
 from opensearchpy.exceptions import TransportError
 
 from cl_haystack.errors import IndexingError
-from cl_haystack.opensearch.aliases import ConcreteIndex, find_index
-from cl_haystack.opensearch.changes import PAGE_IDS, ChangeReader
 from cl_haystack.opensearch.documents import StoredDocument
 from cl_haystack.opensearch.failures import opensearch_errors, reason_in
 from cl_haystack.opensearch.index import OpenSearchIndex
 from cl_haystack.opensearch.jobs import index_documents
-from cl_haystack.opensearch.lease import Lease
 from cl_haystack.opensearch.patience import Patience
-from cl_haystack.opensearch.reembed_report import ReembedReport
+from cl_haystack.opensearch.reembedding.aliases import ConcreteIndex, find_index
+from cl_haystack.opensearch.reembedding.changes import PAGE_IDS, ChangeReader
+from cl_haystack.opensearch.reembedding.lease import Lease
+from cl_haystack.opensearch.reembedding.report import ReembedReport
 from cl_haystack.progress import OnProgress
 
 if TYPE_CHECKING:

@@ -3,7 +3,7 @@
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from cl_haystack.opensearch.gate import GateResult
+from cl_haystack.opensearch.reembedding.gate import GateResult
 
 
 @dataclass(slots=True)

@@ -9,13 +9,19 @@ import threading
 
 from cl_haystack.bundle.fingerprint import SHORT_ID_CHARS
 from cl_haystack.errors import CLHaystackError, IndexingError
-from cl_haystack.opensearch.aliases import ConcreteIndex, block_writes, find_index, find_indices, lift_block
 from cl_haystack.opensearch.binding import IndexBinding
-from cl_haystack.opensearch.changes import ChangeReader
 from cl_haystack.opensearch.connection import Connection
 from cl_haystack.opensearch.failures import opensearch_errors
-from cl_haystack.opensearch.lease import Lease
 from cl_haystack.opensearch.patience import DEFAULT_RETRY_FOR_S, Patience
+from cl_haystack.opensearch.reembedding.aliases import (
+    ConcreteIndex,
+    block_writes,
+    find_index,
+    find_indices,
+    lift_block,
+)
+from cl_haystack.opensearch.reembedding.changes import ChangeReader
+from cl_haystack.opensearch.reembedding.lease import Lease
 
 _CLONED_FROM = "index.resize.source.uuid"
 

@@ -3,7 +3,12 @@
 from typing import Any
 
 from cl_haystack.errors import IndexingError
-from cl_haystack.opensearch.aliases import (
+from cl_haystack.opensearch.capabilities import ServerCapabilities
+from cl_haystack.opensearch.connection import Connection
+from cl_haystack.opensearch.failures import opensearch_errors
+from cl_haystack.opensearch.index import OpenSearchIndex
+from cl_haystack.opensearch.patience import Patience
+from cl_haystack.opensearch.reembedding.aliases import (
     ORIGIN_KEY,
     ConcreteIndex,
     Origin,
@@ -11,12 +16,12 @@ from cl_haystack.opensearch.aliases import (
     lift_block,
     refuse_template_aliases,
 )
-from cl_haystack.opensearch.capabilities import ServerCapabilities
-from cl_haystack.opensearch.connection import Connection
-from cl_haystack.opensearch.failures import opensearch_errors
-from cl_haystack.opensearch.index import OpenSearchIndex
-from cl_haystack.opensearch.patience import Patience
-from cl_haystack.opensearch.successor import check_source, origin_of, successor_body, successor_name
+from cl_haystack.opensearch.reembedding.successor import (
+    check_source,
+    origin_of,
+    successor_body,
+    successor_name,
+)
 
 
 def begin(index: OpenSearchIndex, old: ConcreteIndex, patience: Patience) -> OpenSearchIndex:

@@ -19,10 +19,10 @@ from typing import Any, Self
 from opensearchpy.exceptions import ConflictError, NotFoundError, RequestError
 
 from cl_haystack.errors import CLHaystackError, IndexingError, ServerUnavailableError
-from cl_haystack.opensearch.aliases import refuse_template_aliases
 from cl_haystack.opensearch.connection import Connection
 from cl_haystack.opensearch.failures import opensearch_errors
 from cl_haystack.opensearch.patience import Patience
+from cl_haystack.opensearch.reembedding.aliases import refuse_template_aliases
 
 logger = logging.getLogger(__name__)
 

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 from cl_haystack.bundle import ModelBundle
 from cl_haystack.errors import BundleError, ConfigurationError, DataError
-from cl_haystack.opensearch.aliases import ConcreteIndex, behind_alias
 from cl_haystack.opensearch.binding import IndexBinding
-from cl_haystack.opensearch.changes import ChangeReader
 from cl_haystack.opensearch.connection import Connection
 from cl_haystack.opensearch.index import OpenSearchIndex
 from cl_haystack.opensearch.patience import Patience
+from cl_haystack.opensearch.reembedding.aliases import ConcreteIndex, behind_alias
+from cl_haystack.opensearch.reembedding.changes import ChangeReader
 
 if TYPE_CHECKING:  # evaluation needs the extra [report], which serving has not
     from cl_haystack.data import RetrievalTask

@@ -8,11 +8,11 @@ from numpy.typing import NDArray
 
 from cl_haystack.errors import IndexingError
 from cl_haystack.opensearch.adoption import MIN_COSINE
-from cl_haystack.opensearch.changes import ChangeReader, Checkpoints
 from cl_haystack.opensearch.content_hash import HASH_FIELD
 from cl_haystack.opensearch.documents import StoredDocument, embedding_text
 from cl_haystack.opensearch.index import OpenSearchIndex
 from cl_haystack.opensearch.mapping import EMBEDDING_FIELD
+from cl_haystack.opensearch.reembedding.changes import ChangeReader, Checkpoints
 from cl_haystack.opensearch.vector_form import VectorForm
 
 if TYPE_CHECKING:

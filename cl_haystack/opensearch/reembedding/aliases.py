@@ -1,6 +1,6 @@
 """Aliases: which index one leads to, and how it is moved: in one request, whole or not at all.
 
-An index that :mod:`~cl_haystack.opensearch.reembedding` makes carries an :class:`Origin` in its mapping,
+An index that :mod:`.reembed` makes carries an :class:`Origin` in its mapping,
 under ``_meta.cl_haystack_reembed``: the index whose documents it holds. That is the way back.
 """
 

@@ -11,7 +11,9 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from cl_haystack.errors import CLHaystackError, IndexingError
-from cl_haystack.opensearch.aliases import (
+from cl_haystack.opensearch.connection import Connection
+from cl_haystack.opensearch.patience import DEFAULT_RETRY_FOR_S, Patience
+from cl_haystack.opensearch.reembedding.aliases import (
     ConcreteIndex,
     behind_alias,
     block_writes,
@@ -20,10 +22,8 @@ from cl_haystack.opensearch.aliases import (
     lift_block,
     move_alias,
 )
-from cl_haystack.opensearch.changes import PAGE_DOCUMENTS, WITHOUT_VECTOR, ChangeReader
-from cl_haystack.opensearch.connection import Connection
-from cl_haystack.opensearch.lease import Lease
-from cl_haystack.opensearch.patience import DEFAULT_RETRY_FOR_S, Patience
+from cl_haystack.opensearch.reembedding.changes import PAGE_DOCUMENTS, WITHOUT_VECTOR, ChangeReader
+from cl_haystack.opensearch.reembedding.lease import Lease
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,17 +32,17 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from cl_haystack.errors import SpaceMismatchError
-from cl_haystack.opensearch.aliases import ConcreteIndex, behind_alias, lift_block
-from cl_haystack.opensearch.beginning import begin
 from cl_haystack.opensearch.binding import IndexBinding
-from cl_haystack.opensearch.copying import Copying, EmbeddedText
-from cl_haystack.opensearch.gate import Gate, ask_gate, check_gate
 from cl_haystack.opensearch.index import OpenSearchIndex
-from cl_haystack.opensearch.lease import Lease
-from cl_haystack.opensearch.moving import Moving
 from cl_haystack.opensearch.patience import DEFAULT_RETRY_FOR_S, Patience
-from cl_haystack.opensearch.reembed_report import ReembedReport
-from cl_haystack.opensearch.sampling import verify_sample
+from cl_haystack.opensearch.reembedding.aliases import ConcreteIndex, behind_alias, lift_block
+from cl_haystack.opensearch.reembedding.beginning import begin
+from cl_haystack.opensearch.reembedding.copying import Copying, EmbeddedText
+from cl_haystack.opensearch.reembedding.gate import Gate, ask_gate, check_gate
+from cl_haystack.opensearch.reembedding.lease import Lease
+from cl_haystack.opensearch.reembedding.moving import Moving
+from cl_haystack.opensearch.reembedding.report import ReembedReport
+from cl_haystack.opensearch.reembedding.sampling import verify_sample
 from cl_haystack.progress import OnProgress, ignore
 
 if TYPE_CHECKING:
