@@ -151,15 +151,16 @@ def banking77(data: Path, work: Path) -> Dataset:
     return Dataset("banking77", pairs, sizes, ("pairs", "peer"), partial(_scores, task), task)
 
 
-def stsb(data: Path, work: Path) -> Dataset:
-    """Graded pairs of sentences; CoSENT learns their order."""
-    path = work / "stsb-test.jsonl"
+def stsb(data: Path, work: Path, *, split: str = "test") -> Dataset:
+    """Graded pairs of sentences; CoSENT learns their order. A recipe is chosen on the split ``dev``."""
+    path = work / f"stsb-{split}.jsonl"
     if not path.is_file():
-        write_pairs(_graded_pairs(data / "stsb" / "test.jsonl"), path)
+        write_pairs(_graded_pairs(data / "stsb" / f"{split}.jsonl"), path)
     task = read_pair_task(path)
     train = _graded_pairs(data / "stsb" / "train.jsonl")
     sizes, sides = [300, 1_000, len(train)], ("pairs", "peer")
-    return Dataset("stsb", partial(_sample, train), sizes, sides, partial(_scores, task), task, loss="cosent")
+    name = "stsb" if split == "test" else f"stsb-{split}"
+    return Dataset(name, partial(_sample, train), sizes, sides, partial(_scores, task), task, loss="cosent")
 
 
 LOADERS: dict[str, Callable[[Path, Path], Dataset]] = {
@@ -167,6 +168,7 @@ LOADERS: dict[str, Callable[[Path, Path], Dataset]] = {
     "scifact-clean": partial(scifact, clean=True),
     "banking77": banking77,
     "stsb": stsb,
+    "stsb-dev": partial(stsb, split="dev"),
     "scifact-fold0": partial(scifact_fold, fold=0),
     "scifact-fold1": partial(scifact_fold, fold=1),
 }
