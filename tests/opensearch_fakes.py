@@ -1,6 +1,7 @@
 """Small stand-ins for OpenSearch tests: a bundle without files, a tiny encoder, a client that fails."""
 
 import hashlib
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,16 @@ from opensearchpy import OpenSearch
 from opensearchpy.exceptions import ConnectionTimeout, TransportError
 
 from cl_haystack.bundle import Manifest, ModelBundle
+from cl_haystack.opensearch import OpenSearchIndex
 from cl_haystack.progress import Progress, ignore
+
+
+def as_checked(index: OpenSearchIndex, name: str = "docs") -> OpenSearchIndex:
+    """Let an index believe that it was checked a moment ago, so that its next request is a search."""
+    field = {"type": "knn_vector", "dimension": index.dimension, "method": {"space_type": "cosinesimil"}}
+    index._remember({name: {"properties": {"embedding": field}}})
+    index._checked, index._checked_at = frozenset({name}), time.monotonic()
+    return index
 
 
 def tiny_bundle(

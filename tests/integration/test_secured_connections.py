@@ -18,7 +18,7 @@ from haystack.utils import Secret
 
 from cl_haystack.errors import ServerUnavailableError
 from cl_haystack.opensearch import OpenSearchIndex, index_documents
-from tests.opensearch_fakes import WordEncoder, tiny_bundle
+from tests.opensearch_fakes import WordEncoder, as_checked, tiny_bundle
 from tests.tls_proxy import PASSWORD, USER, tls_proxy
 
 pytestmark = pytest.mark.integration
@@ -60,9 +60,8 @@ def failure(url: str, **options: Any) -> str:
     messages = []
 
     async def search(index: OpenSearchIndex) -> None:
-        index._checked, index._checked_at = frozenset({"docs"}), time.monotonic()
         try:
-            await index.search_async(VECTOR)
+            await as_checked(index).search_async(VECTOR)
         finally:
             await index.close_async()
 

@@ -1,6 +1,5 @@
 """OpenSearchIndex without a server: values, and the written form."""
 
-import time
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ from cl_haystack.opensearch import OpenSearchIndex
 from cl_haystack.opensearch.binding import IndexBinding
 from cl_haystack.opensearch.mapping import index_body, nested_fields, vector_dimension
 from cl_haystack.opensearch.settings import IndexSettings, SpaceType
-from tests.opensearch_fakes import tiny_bundle
+from tests.opensearch_fakes import as_checked, tiny_bundle
 
 
 @pytest.mark.parametrize("name", ["", "Docs", "a b", "a*", "_x", "-x", "a/b", "a,b", None, "a#b", "a:b"])
@@ -61,10 +60,7 @@ def test_a_wrong_description_is_refused_with_the_entry() -> None:
 
 
 def test_a_wrong_query_vector_is_refused_before_it_is_sent() -> None:
-    index = OpenSearchIndex("http://127.0.0.1:1", "docs", tiny_bundle(4))
-    field = {"type": "knn_vector", "dimension": 4, "method": {"space_type": "cosinesimil"}}
-    index._remember({"docs": {"properties": {"embedding": field}}})
-    index._checked, index._checked_at = frozenset({"docs"}), time.monotonic()
+    index = as_checked(OpenSearchIndex("http://127.0.0.1:1", "docs", tiny_bundle(4)))
     with pytest.raises(IndexingError, match=r"shape \(3,\), expected \(4,\)"):
         index.search([1.0, 2.0, 3.0])
     with pytest.raises(IndexingError, match="NaN"):

@@ -14,7 +14,7 @@ import pytest
 
 from cl_haystack.errors import CLHaystackError, ServerUnavailableError
 from cl_haystack.opensearch import OpenSearchIndex
-from tests.opensearch_fakes import tiny_bundle
+from tests.opensearch_fakes import as_checked, tiny_bundle
 
 PASSWORD = "s3cr3t-wört"
 VECTOR = [1.0] * 8
@@ -56,7 +56,7 @@ def test_a_wrong_password_is_named_and_not_shown() -> None:
     with server(401, "text/plain", b"Unauthorized") as (address, seen):
         index = OpenSearchIndex(f"http://me:{PASSWORD}@{address}", "docs", tiny_bundle())
         index_async = OpenSearchIndex(f"http://me:{PASSWORD}@{address}", "docs", tiny_bundle())
-        index_async._checked, index_async._checked_at = frozenset({"docs"}), time.monotonic()
+        as_checked(index_async)
 
         async def search() -> None:
             try:
