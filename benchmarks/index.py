@@ -22,6 +22,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -114,6 +115,7 @@ def best_of(sides: dict[str, Side], rounds: int) -> dict[str, tuple[float, float
 
 def write(options: argparse.Namespace) -> dict[str, Any]:
     """Compare writing ready-made vectors."""
+    sys.path.insert(0, str(Path(__file__).parent.parent))
     from tests.opensearch_fakes import tiny_bundle
 
     documents = list(corpus(options.documents[0], WordVectors(options.dimension)))
@@ -195,6 +197,7 @@ def memory(options: argparse.Namespace) -> dict[str, Any]:
 
 def one_job(options: argparse.Namespace) -> dict[str, Any]:
     """Run the job of :func:`memory`."""
+    sys.path.insert(0, str(Path(__file__).parent.parent))
     from tests.opensearch_fakes import tiny_bundle
 
     encoder: Any

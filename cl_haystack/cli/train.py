@@ -59,7 +59,10 @@ def train(
     max_length: Annotated[
         int | None, typer.Option(min=4, help="Limit in tokens (default: the model's).")
     ] = None,
-    lr: Annotated[float | None, typer.Option(help="Peak learning rate (default: 1e-4).")] = None,
+    lr: Annotated[
+        float | None,
+        typer.Option(help="Peak learning rate (default: 1e-4; 2e-5 without in-batch negatives)."),
+    ] = None,
     scale: Annotated[
         float | None, typer.Option(help="Inverse temperature (default: the loss's, such as 20).")
     ] = None,

@@ -21,6 +21,9 @@ Schedule = Literal[
     "inverse_sqrt",
 ]
 
+_CONTRASTIVE_RATE = 1e-4
+_OTHER_RATE = 2e-5
+
 
 class TrainingConfig(BaseModel):
     """Options of the training loop. A loss owns its own parameters.
@@ -38,8 +41,9 @@ class TrainingConfig(BaseModel):
     :param query_prefix: put before every anchor, and stored in the checkpoint; None keeps the model's.
     :param document_prefix: put before every positive and negative; None keeps the model's.
     :param mixing: how several data sets share a run: ``proportional`` or ``round_robin``.
-    :param learning_rate: peak of the schedule. On hundreds of pairs 1e-4 gains far more than the customary
-        2e-5 on documents that pairs name; on others no gain is proven (docs/experiments.md).
+    :param learning_rate: peak of the schedule. None is 1e-4 for a loss with in-batch negatives and 2e-5 for
+        any other. On hundreds of pairs 1e-4 gains far more than the customary 2e-5 on documents that pairs
+        name; on others no gain is proven. CoSENT loses at 1e-4 (docs/experiments.md).
     :param layer_decay: each layer learns at this fraction of the rate of the layer above it.
     :param schedule: how the rate goes on after the warm-up, by transformers' name; those that need options
         of their own go through ``arguments``.
@@ -77,7 +81,7 @@ class TrainingConfig(BaseModel):
     document_prefix: str | None = None
     mixing: Literal["proportional", "round_robin"] = "proportional"
 
-    learning_rate: float = Field(default=1e-4, gt=0, allow_inf_nan=False)
+    learning_rate: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     layer_decay: float = Field(default=1.0, gt=0, le=1)
     schedule: Schedule = "linear"
     warmup_ratio: float = Field(default=0.1, ge=0, le=1)
@@ -99,6 +103,17 @@ class TrainingConfig(BaseModel):
     save_interval_s: float = Field(default=120.0, ge=0)
     seed: int = 42
     arguments: dict[str, Any] = Field(default_factory=dict)
+
+    def with_rate(self, *, in_batch_negatives: bool) -> Self:
+        """Return the configuration with a learning rate.
+
+        :param in_batch_negatives: whether the loss takes other rows as negatives.
+        :returns: the same, with the default for such a loss where no rate was given.
+        """
+        if self.learning_rate is not None:
+            return self
+        rate = _CONTRASTIVE_RATE if in_batch_negatives else _OTHER_RATE
+        return self.model_copy(update={"learning_rate": rate})
 
     @classmethod
     def checked(cls, **options: Any) -> Self:

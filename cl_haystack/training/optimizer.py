@@ -24,6 +24,8 @@ def make_optimizer(model: TrainedModel, config: TrainingConfig) -> torch.optim.O
     :param config: rate, decay of weights and of layers.
     :returns: the optimizer.
     """
+    rate = config.learning_rate
+    assert rate is not None  # the trainer has chosen one
     encoder = [(_layer_of(name), p) for name, p in model.encoder.named_parameters() if p.requires_grad]
     top = max((layer for layer, _ in encoder if layer is not None), default=0)
     groups: dict[tuple[int, bool], list[nn.Parameter]] = {}
@@ -32,16 +34,14 @@ def make_optimizer(model: TrainedModel, config: TrainingConfig) -> torch.optim.O
     options: list[dict[str, Any]] = [
         {
             "params": parameters,
-            "lr": config.learning_rate * config.layer_decay ** (top - layer),
+            "lr": rate * config.layer_decay ** (top - layer),
             "weight_decay": config.weight_decay if is_matrix else 0.0,
         }
         for (layer, is_matrix), parameters in groups.items()
     ]
     if own := list(model.losses.parameters()):
-        options.append(
-            {"params": own, "lr": config.learning_rate * _LOSS_PARAMETERS_RATE, "weight_decay": 0.0}
-        )
-    return torch.optim.AdamW(options, lr=config.learning_rate, fused=True)
+        options.append({"params": own, "lr": rate * _LOSS_PARAMETERS_RATE, "weight_decay": 0.0})
+    return torch.optim.AdamW(options, lr=rate, fused=True)
 
 
 def _layer_of(name: str) -> int | None:

@@ -74,7 +74,8 @@ class ContrastiveTrainer:
     ) -> None:
         check_device(device)
         self.loss = loss
-        self.config = config or TrainingConfig()
+        in_batch_negatives = loss is None or loss.in_batch_negatives
+        self.config = (config or TrainingConfig()).with_rate(in_batch_negatives=in_batch_negatives)
         self._device = device
         with plain_device_name(device):
             self._devices = PartialState(cpu=device == "cpu")  # from here "cuda" is this process's own

@@ -13,7 +13,7 @@ from cl_haystack.data import Pair, RetrievalTask, read_pairs
 from cl_haystack.errors import ConfigurationError, DataError, TrainingError
 from cl_haystack.evaluation import evaluate_retrieval
 from cl_haystack.progress import Progress
-from cl_haystack.training import ContrastiveTrainer, SentenceEncoder
+from cl_haystack.training import ContrastiveTrainer, SentenceEncoder, TrainingConfig
 from cl_haystack.training.checkpoint import read_layout
 from cl_haystack.training.losses import (
     Contrastive,
@@ -51,6 +51,17 @@ def ranks(encoder: SentenceEncoder) -> list[int]:
         @ encoder.encode_documents([p.positive for p in PAIRS]).T
     )
     return [int((row > row[i]).sum()) for i, row in enumerate(similarities)]
+
+
+def test_a_loss_without_in_batch_negatives_learns_at_a_lower_rate(checkpoint: Path) -> None:
+    def rate(loss: Loss | None, **options: Any) -> float | None:
+        return ContrastiveTrainer(
+            checkpoint, loss=loss, config=TrainingConfig(**options)
+        ).config.learning_rate
+
+    assert rate(None) == rate(InfoNCE()) == rate(Matryoshka(InfoNCE(), [8, 4])) == 1e-4
+    assert rate(CoSENT()) == rate(Contrastive()) == 2e-5
+    assert rate(CoSENT(), learning_rate=3e-5) == rate(None, learning_rate=3e-5) == 3e-5
 
 
 def test_training_teaches_the_pairs_and_the_checkpoint_holds_it(checkpoint: Path, tmp_path: Path) -> None:
