@@ -12,7 +12,7 @@ import typer
 from cl_haystack.cli.console import err, print_json, progress_bar, sigterm_interrupts
 
 if TYPE_CHECKING:
-    from cl_haystack.opensearch.report import IndexingReport
+    from cl_haystack.opensearch.indexing.report import IndexingReport
     from cl_haystack.progress import OnProgress, Progress
 
 Work = Callable[..., "IndexingReport"]
@@ -187,7 +187,7 @@ def _here(bundle: Path, url: str | None, name: str, settings: dict[str, Any], de
 def _on_ray(bundle: Path, url: str | None, name: str, settings: dict[str, Any], device: str) -> Work:
     from cl_haystack.encoder.settings import as_device
     from cl_haystack.opensearch import OpenSearchIndex
-    from cl_haystack.opensearch.ray_jobs import index_with_ray
+    from cl_haystack.opensearch.indexing.ray_jobs import index_with_ray
 
     def work(corpus: Path, **options: Any) -> "IndexingReport":
         with closing(OpenSearchIndex(url, name, bundle.absolute(), settings=settings)) as target:

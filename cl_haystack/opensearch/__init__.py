@@ -9,17 +9,17 @@ from cl_haystack.lazy import lazy_names
 
 if TYPE_CHECKING:
     from cl_haystack.opensearch.binding import IndexBinding
-    from cl_haystack.opensearch.bulk import Rejection
+    from cl_haystack.opensearch.indexing.bulk import Rejection
     from cl_haystack.opensearch.connection import Connection
     from cl_haystack.opensearch.index import OpenSearchIndex
-    from cl_haystack.opensearch.jobs import index_documents
+    from cl_haystack.opensearch.indexing.jobs import index_documents
     from cl_haystack.opensearch.reembedding.alias_making import make_alias
     from cl_haystack.opensearch.reembedding.fitting import WhicheverFits
     from cl_haystack.opensearch.reembedding.gate import Gate, GateResult
     from cl_haystack.opensearch.reembedding.reembed import reembed
     from cl_haystack.opensearch.reembedding.report import ReembedReport
     from cl_haystack.opensearch.reembedding.rolling_back import RollbackReport, roll_back
-    from cl_haystack.opensearch.report import IndexingReport
+    from cl_haystack.opensearch.indexing.report import IndexingReport
     from cl_haystack.opensearch.settings import IndexSettings
 
 __all__ = [
@@ -48,13 +48,13 @@ __getattr__ = lazy_names(
         "GateResult": "cl_haystack.opensearch.reembedding.gate",
         "IndexBinding": "cl_haystack.opensearch.binding",
         "IndexSettings": "cl_haystack.opensearch.settings",
-        "IndexingReport": "cl_haystack.opensearch.report",
+        "IndexingReport": "cl_haystack.opensearch.indexing.report",
         "OpenSearchIndex": "cl_haystack.opensearch.index",
         "ReembedReport": "cl_haystack.opensearch.reembedding.report",
-        "Rejection": "cl_haystack.opensearch.bulk",
+        "Rejection": "cl_haystack.opensearch.indexing.bulk",
         "RollbackReport": "cl_haystack.opensearch.reembedding.rolling_back",
         "WhicheverFits": "cl_haystack.opensearch.reembedding.fitting",
-        "index_documents": "cl_haystack.opensearch.jobs",
+        "index_documents": "cl_haystack.opensearch.indexing.jobs",
         "make_alias": "cl_haystack.opensearch.reembedding.alias_making",
         "reembed": "cl_haystack.opensearch.reembedding.reembed",
         "roll_back": "cl_haystack.opensearch.reembedding.rolling_back",

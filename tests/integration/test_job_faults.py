@@ -20,7 +20,7 @@ from haystack.document_stores.types import DuplicatePolicy
 
 from cl_haystack.errors import IndexingError
 from cl_haystack.opensearch import OpenSearchIndex, index_documents, patience
-from cl_haystack.opensearch.first_load import RECORD_KEY
+from cl_haystack.opensearch.indexing.first_load import RECORD_KEY
 from tests.fault_proxy import FaultProxy
 from tests.indexing_job import documents
 from tests.opensearch_fakes import WordEncoder, tiny_bundle

@@ -13,8 +13,8 @@ from haystack.document_stores.types import DuplicatePolicy
 
 from cl_haystack.errors import ConfigurationError, IndexingError
 from cl_haystack.opensearch import OpenSearchIndex
-from cl_haystack.opensearch.first_load import RECORD_KEY
-from cl_haystack.opensearch.ray_jobs import index_with_ray
+from cl_haystack.opensearch.indexing.first_load import RECORD_KEY
+from cl_haystack.opensearch.indexing.ray_jobs import index_with_ray
 from cl_haystack.progress import Progress
 from tests.ray_worker import open_worker
 

@@ -37,13 +37,13 @@ from cl_haystack.opensearch import (
     reembed,
     roll_back,
 )
-from cl_haystack.opensearch.bulk import BulkWriter, write_action
+from cl_haystack.opensearch.indexing.bulk import BulkWriter, write_action
 from cl_haystack.opensearch.content_hash import HASH_FIELD
 from cl_haystack.opensearch.patience import Patience
 from cl_haystack.opensearch.reembedding import lease as lease_module
 from cl_haystack.opensearch.reembedding.aliases import behind_alias, block_writes, move_alias
 from cl_haystack.opensearch.reembedding.lease import Lease
-from cl_haystack.opensearch.write_target import WriteTarget
+from cl_haystack.opensearch.indexing.write_target import WriteTarget
 from haystack_integrations.components.retrievers.cl_haystack import CLOpenSearchRetriever
 from tests.fault_proxy import FaultProxy
 from tests.opensearch_fakes import WordEncoder

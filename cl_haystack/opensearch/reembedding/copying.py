@@ -19,7 +19,7 @@ from cl_haystack.errors import IndexingError
 from cl_haystack.opensearch.documents import StoredDocument
 from cl_haystack.opensearch.failures import opensearch_errors, reason_in
 from cl_haystack.opensearch.index import OpenSearchIndex
-from cl_haystack.opensearch.jobs import index_documents
+from cl_haystack.opensearch.indexing.jobs import index_documents
 from cl_haystack.opensearch.patience import Patience
 from cl_haystack.opensearch.reembedding.aliases import ConcreteIndex, find_index
 from cl_haystack.opensearch.reembedding.changes import PAGE_IDS, ChangeReader

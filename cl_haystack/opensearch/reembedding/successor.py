@@ -13,7 +13,7 @@ from cl_haystack.errors import IndexingError
 from cl_haystack.opensearch.binding import META_KEY, IndexBinding
 from cl_haystack.opensearch.capabilities import ServerCapabilities
 from cl_haystack.opensearch.content_hash import HASH_FIELD, HASH_MAPPING
-from cl_haystack.opensearch.first_load import RECORD_KEY
+from cl_haystack.opensearch.indexing.first_load import RECORD_KEY
 from cl_haystack.opensearch.index import OpenSearchIndex
 from cl_haystack.opensearch.mapping import CONTENT_FIELD, EMBEDDING_FIELD, index_body, vector_field
 from cl_haystack.opensearch.reembedding.aliases import ORIGIN_KEY, ConcreteIndex, Origin

@@ -12,7 +12,7 @@ from typing import Any
 from haystack import Document
 
 from cl_haystack.errors import IndexingError
-from cl_haystack.opensearch.bulk import Outcome, Rejection
+from cl_haystack.opensearch.indexing.bulk import Outcome, Rejection
 
 MAX_REPORTED_REJECTIONS = 20
 

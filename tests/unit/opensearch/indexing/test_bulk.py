@@ -22,7 +22,7 @@ from opensearchpy.exceptions import ConnectionError as TransportConnectionError
 
 from cl_haystack.errors import IndexingError, ServerUnavailableError
 from cl_haystack.opensearch import patience
-from cl_haystack.opensearch.bulk import Action, BulkWriter, Rejection, write_action
+from cl_haystack.opensearch.indexing.bulk import Action, BulkWriter, Rejection, write_action
 
 Answer = dict[str, Any] | Exception
 BUSY = {"type": "rejected_execution_exception", "reason": "queue is full"}

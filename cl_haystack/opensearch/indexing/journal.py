@@ -18,7 +18,7 @@ from pathlib import Path
 import orjson
 
 from cl_haystack.errors import IndexingError
-from cl_haystack.opensearch.report import Counts
+from cl_haystack.opensearch.indexing.report import Counts
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS job (name TEXT PRIMARY KEY, value TEXT NOT NULL);

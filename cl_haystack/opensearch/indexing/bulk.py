@@ -31,7 +31,7 @@ from cl_haystack.opensearch.failures import (
 )
 from cl_haystack.opensearch.mapping import EMBEDDING_FIELD
 from cl_haystack.opensearch.patience import DEFAULT_RETRY_FOR_S, Patience
-from cl_haystack.opensearch.write_target import WriteTarget
+from cl_haystack.opensearch.indexing.write_target import WriteTarget
 
 _CONFLICT = 409
 _ANSWER_FIELDS = "errors,items.*._index,items.*.status,items.*.error"

@@ -21,13 +21,13 @@ from haystack.document_stores.types import DuplicatePolicy
 from cl_haystack.bundle import ModelBundle
 from cl_haystack.errors import RejectedDocumentsError
 from cl_haystack.opensearch.failures import opensearch_errors
-from cl_haystack.opensearch.first_load import FirstLoad
+from cl_haystack.opensearch.indexing.first_load import FirstLoad
 from cl_haystack.opensearch.index import OpenSearchIndex
-from cl_haystack.opensearch.journal import open_journal
-from cl_haystack.opensearch.merging import merge_segments
+from cl_haystack.opensearch.indexing.journal import open_journal
+from cl_haystack.opensearch.indexing.merging import merge_segments
 from cl_haystack.opensearch.patience import DEFAULT_RETRY_FOR_S, Patience
-from cl_haystack.opensearch.report import IndexingReport
-from cl_haystack.opensearch.writing import (
+from cl_haystack.opensearch.indexing.report import IndexingReport
+from cl_haystack.opensearch.indexing.writing import (
     DEFAULT_CHUNK_BYTES,
     DEFAULT_WINDOW_SIZE,
     WritingOptions,

@@ -13,11 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cl_haystack.errors import IndexingError, RejectedDocumentsError
-from cl_haystack.opensearch import parcels as cutting
-from cl_haystack.opensearch.background import BackgroundSender
-from cl_haystack.opensearch.bulk import Action, Rejection
-from cl_haystack.opensearch.parcels import parcels, windows
-from cl_haystack.opensearch.report import DeadLetters, IndexingReport
+from cl_haystack.opensearch.indexing import parcels as cutting
+from cl_haystack.opensearch.indexing.background import BackgroundSender
+from cl_haystack.opensearch.indexing.bulk import Action, Rejection
+from cl_haystack.opensearch.indexing.parcels import parcels, windows
+from cl_haystack.opensearch.indexing.report import DeadLetters, IndexingReport
 
 
 @given(st.integers(0, 30), st.integers(1, 10))

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from haystack import Document
 
-from cl_haystack.opensearch.bulk import Action
+from cl_haystack.opensearch.indexing.bulk import Action
 
 _MAX_WINDOW_CHARS = 20_000_000
 
