@@ -1,12 +1,15 @@
 """Indexing: the stock path and ours, what a job adds to embedding, and its memory.
 
     python benchmarks/index.py write [--documents 5183] [--dimension 384] [--rounds 2] [--streams 1 2]
+    python benchmarks/index.py end-to-end --bundle FP32 INT8 [--documents 200] [--rounds 2]
     python benchmarks/index.py overhead --bundle BUNDLE [--documents 300] [--rounds 2]
     python benchmarks/index.py memory [--documents 10000 1000000] [--dimension 16] [--bundle BUNDLE]
 
 Needs a server at OPENSEARCH_URL. Sides take turns; the best round of each counts; processor time is the
 client's. The last line is JSON. ``write``: ready-made vectors, with DocumentWriter in a Pipeline and with
-index_documents, until they can be searched; indices have one shard and no replica. ``overhead``: texts
+index_documents, until they can be searched; indices have one shard and no replica. ``end-to-end``: texts
+embedded and written, by the embedders that a stock pipeline can have (sentence-transformers' three and
+fastembed, those that are installed) before DocumentWriter, and by a job with each bundle. ``overhead``: texts
 embedded alone, and embedded and written by a job. ``memory``: the peak of a process that runs one job on
 generated documents, for each number of them; with a bundle they are embedded, otherwise carry vectors.
 """
@@ -18,15 +21,18 @@ import os
 import resource
 import subprocess
 import sys
+import tempfile
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from haystack import Document, Pipeline
+from encode import Encode, peers
+from haystack import Document, Pipeline, component
 from haystack.components.writers import DocumentWriter
 from haystack_integrations.document_stores.opensearch import OpenSearchDocumentStore
 from numpy.typing import NDArray
@@ -51,6 +57,24 @@ class NoEncoder:
         raise AssertionError("nothing is embedded here")
 
     encode_documents = encode_queries
+
+
+@component
+class StockEmbedder:
+    """Embeds documents as Haystack's embedders do: all texts in one call of the library.
+
+    :param encode: texts to vectors.
+    """
+
+    def __init__(self, encode: Encode) -> None:
+        self.encode = encode
+
+    @component.output_types(documents=list[Document])
+    def run(self, documents: list[Document]) -> dict[str, Any]:
+        """Embed the contents."""
+        vectors = self.encode([document.content or "" for document in documents])
+        pairs = zip(documents, vectors, strict=True)
+        return {"documents": [replace(one, embedding=vector.tolist()) for one, vector in pairs]}
 
 
 class WordVectors:
@@ -113,6 +137,28 @@ def best_of(sides: dict[str, Side], rounds: int) -> dict[str, tuple[float, float
     return best
 
 
+def stock_pipeline(
+    index: str, dimension: int, documents: Sequence[Document], encode: Encode | None = None
+) -> None:
+    """Write documents with stock components, until they can be searched; embed them first if need be."""
+    store = OpenSearchDocumentStore(
+        hosts=URL,
+        index=index,
+        embedding_dim=dimension,
+        http_auth=None,
+        method={"name": "hnsw", "engine": "lucene", "space_type": "cosinesimil"},
+        settings={"index.knn": True, "number_of_replicas": 0},
+    )
+    pipeline = Pipeline()
+    pipeline.add_component("writer", DocumentWriter(store))
+    if encode is not None:
+        pipeline.add_component("embedder", StockEmbedder(encode))
+        pipeline.connect("embedder", "writer")
+    pipeline.run({"embedder" if encode else "writer": {"documents": documents}})
+    assert store.count_documents() == len(documents)
+    store.close()
+
+
 def write(options: argparse.Namespace) -> dict[str, Any]:
     """Compare writing ready-made vectors."""
     sys.path.insert(0, str(Path(__file__).parent.parent))
@@ -123,19 +169,7 @@ def write(options: argparse.Namespace) -> dict[str, Any]:
 
     def stock(side: str) -> None:
         with new_index(bundle) as index:
-            store = OpenSearchDocumentStore(
-                hosts=URL,
-                index=index.name,
-                embedding_dim=options.dimension,
-                http_auth=None,
-                method={"name": "hnsw", "engine": "lucene", "space_type": "cosinesimil"},
-                settings={"index.knn": True, "number_of_replicas": 0},
-            )
-            pipeline = Pipeline()
-            pipeline.add_component("writer", DocumentWriter(store))
-            written = pipeline.run({"writer": {"documents": documents}})["writer"]["documents_written"]
-            assert written == store.count_documents() == len(documents)
-            store.close()
+            stock_pipeline(index.name, options.dimension, documents)
 
     def ours(streams: int, side: str) -> None:
         with new_index(bundle) as index:
@@ -145,12 +179,42 @@ def write(options: argparse.Namespace) -> dict[str, Any]:
     sides: dict[str, Side] = {"stock": stock}
     sides |= {f"ours, streams={count}": functools.partial(ours, count) for count in options.streams}
     best = best_of(sides, options.rounds)
+    show(best, len(documents))
+    return {"documents": len(documents), "seconds": best}
+
+
+def show(best: dict[str, tuple[float, float]], count: int) -> None:
+    """Print the rate of each side, and its ratio to that of the first."""
+    first = next(iter(best.values()))[0]
     for side, (seconds, worked) in best.items():
-        rate, ratio = len(documents) / seconds, best["stock"][0] / seconds
         print(
-            f"{side:18} {seconds:7.2f} s ({worked:.2f} s of the client's processor) {rate:7.0f} documents/s "
-            f"{ratio:6.2f} of stock's rate"
+            f"{side:28} {seconds:7.2f} s ({worked:.2f} s of the client's processor) "
+            f"{count / seconds:7.1f} documents/s {first / seconds:6.2f} of the first"
         )
+
+
+def end_to_end(options: argparse.Namespace) -> dict[str, Any]:
+    """Compare embedding and writing."""
+    if options.bundle is None:
+        raise SystemExit("end-to-end needs --bundle")
+    encoders = {path.name: Encoder.load(path) for path in options.bundle}
+    bundle = next(iter(encoders.values())).bundle
+    documents = list(corpus(options.documents[0], None))
+
+    def stock(encode: Encode, side: str) -> None:
+        with new_index(bundle) as index:
+            stock_pipeline(index.name, bundle.manifest.embedding.dimension, documents, encode)
+
+    def ours(encoder: Encoder, side: str) -> None:
+        with new_index(encoder.bundle) as index:
+            index_documents(documents, index, encoder)
+            assert index.count() == len(documents)
+
+    with tempfile.TemporaryDirectory() as folder:
+        sides = {f"stock, {name}": functools.partial(stock, one) for name, one in peers(Path(folder)).items()}
+        sides |= {f"ours, {name}": functools.partial(ours, one) for name, one in encoders.items()}
+        best = best_of(sides, options.rounds + 1)  # the first round warms up
+    show(best, len(documents))
     return {"documents": len(documents), "seconds": best}
 
 
@@ -158,7 +222,7 @@ def overhead(options: argparse.Namespace) -> dict[str, Any]:
     """Compare a job with embedding alone."""
     if options.bundle is None:
         raise SystemExit("overhead needs --bundle")
-    encoder = Encoder.load(options.bundle)
+    encoder = Encoder.load(options.bundle[0])
     documents = list(corpus(options.documents[0], None))
 
     def embedding(side: str) -> None:
@@ -183,7 +247,7 @@ def memory(options: argparse.Namespace) -> dict[str, Any]:
     for count in options.documents:
         command = [sys.executable, __file__, "one-job", "--documents", str(count)]
         command += ["--dimension", str(options.dimension)]
-        command += [] if options.bundle is None else ["--bundle", options.bundle]
+        command += [] if options.bundle is None else ["--bundle", str(options.bundle[0])]
         done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
         result = json.loads(done.stdout.splitlines()[-1])
         peaks[count] = result["peak_mb"]
@@ -204,7 +268,7 @@ def one_job(options: argparse.Namespace) -> dict[str, Any]:
     if options.bundle is None:
         encoder, vector = NoEncoder(tiny_bundle(options.dimension)), WordVectors(options.dimension)
     else:
-        encoder, vector = Encoder.load(options.bundle), None
+        encoder, vector = Encoder.load(options.bundle[0]), None
     before = peak_mb()
     with new_index(encoder.bundle) as index:
         started = time.perf_counter()
@@ -219,8 +283,13 @@ def peak_mb() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
-WHAT = {"write": write, "overhead": overhead, "memory": memory, "one-job": one_job}
-DOCUMENTS = {"write": [5183], "overhead": [300], "memory": [10_000, 1_000_000]}  # 5,183: SciFact's
+WHAT = {"write": write, "end-to-end": end_to_end, "overhead": overhead, "memory": memory, "one-job": one_job}
+DOCUMENTS = {
+    "write": [5183],  # as SciFact has
+    "end-to-end": [200],
+    "overhead": [300],
+    "memory": [10_000, 1_000_000],
+}
 
 
 def main() -> None:
@@ -231,7 +300,7 @@ def main() -> None:
     parser.add_argument("--dimension", type=int)
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--streams", type=int, nargs="+", default=[1, 2])
-    parser.add_argument("--bundle")
+    parser.add_argument("--bundle", type=Path, nargs="+")
     options = parser.parse_args()
     options.documents = options.documents or DOCUMENTS[options.what]
     options.dimension = options.dimension or (384 if options.what == "write" else 16)
