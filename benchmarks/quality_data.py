@@ -123,7 +123,7 @@ def _scifact(
         name=name,
         pairs=partial(_sample, pairs),
         sizes=sizes,
-        sides=("pairs", "negatives", "documents", "peer"),
+        sides=("plain", "pairs", "negatives", "documents", "peer"),
         evaluate=lambda encoder: {part: _per_query(task, encoder) for part, task in tasks.items()},
         task=asked,
         views=[*views, View("control", tuple(tasks["control"].queries))],

@@ -16,8 +16,9 @@ from cl_haystack.evaluation.significance import Floats, Statistic, bootstrap_sta
 
 BEGIN, END = "<!-- quality: python benchmarks/quality.py DATA -->", "<!-- /quality -->"
 COLUMNS = {
+    "plain": "in-batch negatives alone",
     "pairs": "the pairs alone",
-    "negatives": "+ mined negatives",
+    "negatives": "+ negatives from the corpus",
     "documents": "+ pairs made of the documents",
     "peer": "sentence-transformers",
 }

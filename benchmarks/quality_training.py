@@ -1,7 +1,9 @@
 """The sides of the quality benchmark: what each trains, with the same pairs, epochs, batch size and seed.
 
-* ``pairs``: our trainer on the pairs alone, as they are.
-* ``negatives``: and a hard negative for each, mined in the corpus: what ``cl-haystack train --corpus`` does.
+* ``pairs``: our trainer on the pairs alone: what ``cl-haystack train`` does, which for InfoNCE mines a hard
+  negative for each among the positives of the others.
+* ``plain``: the pairs as they are, with in-batch negatives alone.
+* ``negatives``: a hard negative for each, mined in the corpus: what ``cl-haystack train --corpus`` does.
 * ``documents``: and pairs made of the documents themselves (``--draw cloze``); with 0 pairs, of them alone.
 * ``peer``: sentence-transformers with its usual settings: MultipleNegativesRankingLoss with scale 20, or
   CoSENTLoss; no duplicates in a batch, rate 2e-5, warm-up 10 %.
@@ -14,7 +16,14 @@ from pathlib import Path
 from quality_data import Dataset
 
 from cl_haystack.data import Pair, read_corpus
-from cl_haystack.training import ContrastiveTrainer, Recipe, SentenceEncoder, TrainingConfig, TrainingSet
+from cl_haystack.training import (
+    ContrastiveTrainer,
+    Recipe,
+    SentenceEncoder,
+    TrainingConfig,
+    TrainingSet,
+    positives_of,
+)
 from cl_haystack.training.losses import CoSENT, InfoNCE
 from cl_haystack.training.model import resolve_model
 
@@ -51,9 +60,9 @@ def train(
 def _training_sets(
     side: str, dataset: Dataset, pairs: Sequence[Pair], seed: int, trainer: ContrastiveTrainer
 ) -> list[TrainingSet]:
-    if side == "pairs":
+    if side == "plain" or dataset.loss != "infonce":
         return [TrainingSet(pairs, loss=trainer.loss)]
-    documents = list(read_corpus(dataset.corpus))
+    documents = positives_of(pairs) if side == "pairs" else list(read_corpus(dataset.corpus))
     recipe = Recipe(seed=seed, methods=("cloze",) if side == "documents" else ())
     made = recipe.pairs_of(documents)
     mined, _ = trainer.mine([*pairs, *made], documents, recipe)

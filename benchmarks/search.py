@@ -110,7 +110,7 @@ def speed(
 ) -> dict[str, float]:
     """Return median milliseconds of each side, and the figures of many queries at once."""
     sides = {**dense_sides(options, index, store), **hybrid_sides(options, index, store)}
-    sides |= parts(index, encoder)
+    sides |= parts(index, encoder, asked[: options.queries])
     queries = iter(f"{query} {number}" for number in range(100) for query in asked)  # all different
     taken: dict[str, list[float]] = {name: [] for name in sides}
     for step in range(options.queries + 5):
@@ -162,11 +162,11 @@ def embedders(options: argparse.Namespace) -> list[tuple[str, Any]]:
     return [ours] if options.no_torch else [("torch", TorchTextEmbedder(_model())), ours]
 
 
-def parts(index: OpenSearchIndex, encoder: Encoder) -> dict[str, Side]:
+def parts(index: OpenSearchIndex, encoder: Encoder, asked: Sequence[str]) -> dict[str, Side]:
     """Return what a dense query cannot do without."""
     client, empty = index.connection.client(), _one(Nothing())
-    # Other vectors than the ones before, as other queries have.
-    vectors = cycle(encoder.encode_queries([f"query {number}" for number in range(60)]).tolist())
+    # Of questions like those of the other sides: they lead to other places and documents each time.
+    vectors = cycle(encoder.encode_queries(asked).tolist())
 
     def request(_: str) -> Any:
         clause = {"vector": next(vectors), "k": 10, "method_parameters": {"ef_search": 100}}

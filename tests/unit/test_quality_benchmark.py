@@ -64,14 +64,15 @@ def test_a_row_tells_means_gains_and_intervals_and_what_is_missing(results):
     header, _, everything, unseen, control = quality_table.render(results).splitlines()
     assert cells(header)[-2:] == ["sentence-transformers", "ours against it"]
     found = cells(everything)
-    assert found[:5] == ["SciFact, nDCG@10", "100 pairs", "1 to 2", "0.500", DASH]
-    mean, _, gain = found[5].partition(", ")
+    assert found[:6] == ["SciFact, nDCG@10", "100 pairs", "1 to 2", "0.500", DASH, DASH]
+    mean, _, gain = found[6].partition(", ")
     assert (mean, gain.split(" ")[0]) == ("0.725", "+22.5")  # 0.3 on 30 of 40 queries
     low, high = (float(value) for value in gain.split(" ", 1)[1].strip("[]").split(", "))
     assert 15 < low < 22.5 < high < 29
-    assert found[8].startswith("+15.0 [+1")
+    assert found[9].startswith("+15.0 [+1")
     assert cells(unseen)[3:] == [
         "0.500",
+        DASH,
         DASH,
         "0.500, 0.0 [0.0, 0.0]",
         DASH,
@@ -100,7 +101,7 @@ def test_pairs_are_told_by_their_own_metric(tmp_path):
     assert found[0] == "STS-B, CoSENT, Spearman"
     assert found[3] == f"{spearman(other, truth):.3f}"
     gain = 100 * (spearman(one, truth) - spearman(other, truth))
-    assert found[4].startswith(f"{spearman(one, truth):.3f}, +{gain:.1f} [+")
+    assert found[5].startswith(f"{spearman(one, truth):.3f}, +{gain:.1f} [+")
 
 
 def test_only_what_stands_between_the_marks_is_replaced(tmp_path):
