@@ -8,7 +8,7 @@ this package wait.
 import threading
 
 from cl_haystack.bundle.fingerprint import SHORT_ID_CHARS
-from cl_haystack.errors import CLHaystackError, IndexingError
+from cl_haystack.errors import IndexingError
 from cl_haystack.opensearch.binding import IndexBinding
 from cl_haystack.opensearch.connection import Connection
 from cl_haystack.opensearch.failures import opensearch_errors
@@ -18,7 +18,6 @@ from cl_haystack.opensearch.reembedding.aliases import (
     block_writes,
     find_index,
     find_indices,
-    lift_block,
 )
 from cl_haystack.opensearch.reembedding.changes import ChangeReader
 from cl_haystack.opensearch.reembedding.lease import Lease
@@ -50,7 +49,7 @@ def make_alias(connection: Connection, name: str, *, retry_for_s: float = DEFAUL
             _clone(connection, index, clone, patience)
             patience(lambda: _take_place(connection, index, clone))
         except BaseException:
-            _lift(connection, index, patience)
+            lease.unblock(index)
             raise
     return clone
 
@@ -105,12 +104,3 @@ def _take_place(connection: Connection, index: ConcreteIndex, clone: str) -> Non
     ]
     with opensearch_errors(connection.url, index.name):
         connection.client().indices.update_aliases(body={"actions": actions})
-
-
-def _lift(connection: Connection, index: ConcreteIndex, patience: Patience) -> None:
-    try:
-        there = patience(lambda: find_index(connection, index.name))
-        if there is not None and not index.is_blocked:
-            patience(lambda: lift_block(connection, index.name))
-    except CLHaystackError:  # the next run will, as the lease says
-        return

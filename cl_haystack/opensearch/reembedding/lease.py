@@ -22,7 +22,12 @@ from cl_haystack.errors import CLHaystackError, IndexingError, ServerUnavailable
 from cl_haystack.opensearch.connection import Connection
 from cl_haystack.opensearch.failures import opensearch_errors
 from cl_haystack.opensearch.patience import Patience
-from cl_haystack.opensearch.reembedding.aliases import refuse_template_aliases
+from cl_haystack.opensearch.reembedding.aliases import (
+    ConcreteIndex,
+    find_indices,
+    lift_block,
+    refuse_template_aliases,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -98,6 +103,26 @@ class Lease:
         """
         self._facts["blocked"] = blocked
         self._patience(self._renew)
+
+    def unblock(self, index: ConcreteIndex) -> None:
+        """Let an index be written to again after something went wrong; where that fails, say so.
+
+        :param index: as it was before it was blocked; left alone if somebody else had blocked it, or if the
+            alias no longer leads to it.
+        """
+        ours = not index.is_blocked or self.left_blocked == index.name
+        try:
+            found = self._patience(lambda: find_indices(self._connection, self._alias))
+            if ours and [there.uuid for there in found] == [index.uuid]:
+                self._patience(lambda: lift_block(self._connection, index.name))
+            self.confirm(blocked=None)
+        except CLHaystackError as problem:  # the next run will, as the lease says
+            logger.error(
+                "index '%s' may still be blocked against writes (%s); run the same command again, or set "
+                "index.blocks.write of it to null",
+                index.name,
+                problem,
+            )
 
     def _take(self) -> None:
         with opensearch_errors(self._url, self._index):

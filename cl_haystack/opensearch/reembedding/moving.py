@@ -1,17 +1,14 @@
 """The end of a re-embedding: writers wait for a moment, and the alias moves."""
 
-import logging
 import time
 from dataclasses import dataclass
 
-from cl_haystack.errors import CLHaystackError, IndexingError
+from cl_haystack.errors import IndexingError
 from cl_haystack.opensearch.connection import Connection
-from cl_haystack.opensearch.reembedding.aliases import behind_alias, block_writes, lift_block, move_alias
+from cl_haystack.opensearch.reembedding.aliases import block_writes, move_alias
 from cl_haystack.opensearch.reembedding.beginning import write_origin
 from cl_haystack.opensearch.reembedding.copying import Copying, TooLongError
 from cl_haystack.opensearch.reembedding.successor import origin_of
-
-logger = logging.getLogger(__name__)
 
 _ATTEMPTS = 3
 
@@ -45,9 +42,9 @@ class Moving:
             try:
                 self._move_by(started + self.max_block_s)
             except TooLongError:
-                self._lift()
+                self.copying.lease.unblock(self.copying.old)
             except BaseException:
-                self._lift()
+                self.copying.lease.unblock(self.copying.old)
                 raise
             else:
                 return time.monotonic() - started
@@ -80,19 +77,3 @@ class Moving:
                 "the former and repeat"
             )
         return new
-
-    def _lift(self) -> None:
-        """Let the old index be written to again, unless the alias has left it."""
-        copying, old = self.copying, self.copying.old
-        try:
-            now = copying.patience(lambda: behind_alias(self.connection, self.alias))
-            if now.name == old.name and not old.is_blocked:
-                copying.patience(lambda: lift_block(self.connection, old.name))
-            copying.lease.confirm(blocked=None)
-        except CLHaystackError as problem:
-            logger.error(
-                "index '%s' may still be blocked against writes (%s); run the re-embedding again, or set "
-                "index.blocks.write of it to null",
-                old.name,
-                problem,
-            )

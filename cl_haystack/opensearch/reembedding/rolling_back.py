@@ -10,8 +10,9 @@ import threading
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from cl_haystack.errors import CLHaystackError, IndexingError
+from cl_haystack.errors import IndexingError
 from cl_haystack.opensearch.connection import Connection
+from cl_haystack.opensearch.documents import WITHOUT_VECTOR
 from cl_haystack.opensearch.patience import DEFAULT_RETRY_FOR_S, Patience
 from cl_haystack.opensearch.reembedding.aliases import (
     ConcreteIndex,
@@ -22,7 +23,7 @@ from cl_haystack.opensearch.reembedding.aliases import (
     lift_block,
     move_alias,
 )
-from cl_haystack.opensearch.reembedding.changes import PAGE_DOCUMENTS, WITHOUT_VECTOR, ChangeReader
+from cl_haystack.opensearch.reembedding.changes import PAGE_DOCUMENTS, ChangeReader
 from cl_haystack.opensearch.reembedding.lease import Lease
 
 
@@ -80,7 +81,7 @@ def roll_back(
             lease.confirm(blocked=new.name)
             patience(lambda: move_alias(connection, alias, new, old.name))
         except BaseException:
-            _lift(connection, alias, new, patience)
+            lease.unblock(new)
             raise
     return report
 
@@ -123,11 +124,3 @@ def _compare(
             changed += answer["found"] and answer["_source"] != hit["_source"]
     shared = reader.count() - added
     return RollbackReport(alias, old.name, new.name, added, changed, other.count() - shared)
-
-
-def _lift(connection: Connection, alias: str, new: ConcreteIndex, patience: Patience) -> None:
-    try:
-        if patience(lambda: behind_alias(connection, alias)).name == new.name:
-            patience(lambda: lift_block(connection, new.name))
-    except CLHaystackError:  # the next run will, as the lease says
-        return
