@@ -1,6 +1,6 @@
 """An indexing job as a process of its own, for tests that kill it: one line of JSON for its report.
 
-    python -m tests.indexing_job URL INDEX POLICY COUNT EMBEDDED_LOG [JOURNAL]
+    python -m tests.indexing_job URL INDEX POLICY COUNT|SOURCE_INDEX EMBEDDED_LOG [JOURNAL]
 
 The fake encoder notes each id that it embeds in EMBEDDED_LOG, so that a test sees what was embedded twice.
 """
@@ -16,7 +16,7 @@ from haystack import Document
 from haystack.document_stores.types import DuplicatePolicy
 
 from cl_haystack.cli.console import sigterm_interrupts
-from cl_haystack.opensearch import OpenSearchIndex, index_documents
+from cl_haystack.opensearch import OpenSearchIndex, index_documents, read_documents
 from tests.opensearch_fakes import WordEncoder, tiny_bundle
 
 PAUSE_S = 0.03  # of the encoder for each window, so that there is time to be killed in
@@ -44,11 +44,13 @@ class NotingEncoder(WordEncoder):
 
 
 def main() -> None:
-    url, name, policy, count, log, *journal = sys.argv[1:]
+    url, name, policy, source, log, *journal = sys.argv[1:]
     index = OpenSearchIndex(url, name, tiny_bundle(), settings={"number_of_replicas": 0})
     with sigterm_interrupts():
         report = index_documents(
-            documents(int(count), repeated=policy == "OVERWRITE"),
+            documents(int(source), repeated=policy == "OVERWRITE")
+            if source.isdigit()
+            else read_documents(index.connection, source),
             index,
             NotingEncoder(Path(log)),
             policy=DuplicatePolicy[policy],

@@ -1,21 +1,25 @@
 """``cl-haystack index``: a corpus into OpenSearch."""
 
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import AbstractContextManager, closing
 from dataclasses import replace
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from cl_haystack.cli.console import err, print_json, progress_bar, sigterm_interrupts
+from cl_haystack.cli.index_sources import Found, open_source
 
 if TYPE_CHECKING:
+    from cl_haystack.encoder import Encoder
     from cl_haystack.opensearch.indexing.report import IndexingReport
     from cl_haystack.progress import OnProgress, Progress
 
 Work = Callable[..., "IndexingReport"]
+Source = Callable[["Encoder"], AbstractContextManager[Found]]
 
 _SOME_REFUSED = 3
 _NEW = "A new index"
@@ -32,10 +36,25 @@ class DataType(StrEnum):
 
 def index(
     bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="A bundle: its directory or packed file.")],
-    corpus: Annotated[
-        Path, typer.Argument(metavar="CORPUS", help="Documents: _id, title, text, meta; JSONL or Parquet.")
-    ],
     name: Annotated[str, typer.Option("--index", help="Name of the index; made if it does not exist.")],
+    corpus: Annotated[
+        Path | None,
+        typer.Argument(metavar="[CORPUS]", help="Documents: _id, title, text, meta; JSONL or Parquet."),
+    ] = None,
+    from_index: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Instead of CORPUS, all documents of this index; https://host:9200/NAME of another server.",
+        ),
+    ] = None,
+    keep_vectors: Annotated[
+        bool,
+        typer.Option(
+            "--keep-vectors",
+            help="With --from-index: do not embed again; a sample shows whether they are BUNDLE's.",
+        ),
+    ] = False,
     url: Annotated[str | None, typer.Option(help="Address of OpenSearch (default: $OPENSEARCH_URL).")] = None,
     dead_letters: Annotated[
         Path | None, typer.Option(help="File for documents that are refused; without it they are an error.")
@@ -121,9 +140,17 @@ def index(
     cl-haystack index bundle corpus.jsonl --index articles --url http://127.0.0.1:9200
 
     cl-haystack index bundle corpus.parquet --index articles --shards 3 --data-type byte --ray
+
+    cl-haystack index bundle --from-index haystack-default --index articles
     """
     from cl_haystack.errors import ConfigurationError
 
+    if (corpus is None) == (from_index is None):
+        raise typer.BadParameter("give either CORPUS or --from-index")
+    if keep_vectors and not from_index:
+        raise typer.BadParameter("--keep-vectors is for --from-index: a corpus has none")
+    if use_ray and from_index:
+        raise ConfigurationError("--ray takes parts of a file; give CORPUS, or leave out --ray")
     if use_ray and (journal or streams):
         raise ConfigurationError(
             "--journal and --streams are of a job on one machine; leave out those or --ray"
@@ -147,7 +174,15 @@ def index(
             report = work(corpus, workers=workers, on_progress=draw, **common)
         else:
             work = _here(bundle, url, name, settings, device)
-            report = work(corpus, streams=streams, journal=journal, on_progress=draw, **common)
+            source = partial(
+                open_source,
+                corpus=corpus,
+                from_index=from_index,
+                url=url,
+                keep_vectors=keep_vectors,
+                keep_broken_lines=dead_letters is not None,
+            )
+            report = work(source, streams=streams, journal=journal, on_progress=draw, **common)
     if as_json:
         print_json(report.to_dict())
     else:
@@ -164,21 +199,21 @@ def _without_none(**values: Any) -> dict[str, Any]:
 
 
 def _here(bundle: Path, url: str | None, name: str, settings: dict[str, Any], device: str) -> Work:
-    from cl_haystack.data import read_corpus, to_haystack_document
     from cl_haystack.encoder import Encoder
     from cl_haystack.encoder.settings import as_device
     from cl_haystack.opensearch import OpenSearchIndex, index_documents
 
     encoder = Encoder.load(bundle, device=as_device(device), truncate_dim=settings.get("truncate_dim"))
 
-    def work(corpus: Path, *, on_progress: "OnProgress", **options: Any) -> "IndexingReport":
-        documents = map(to_haystack_document, read_corpus(corpus))
-        total = _num_documents(corpus)
+    def work(source: Source, *, on_progress: "OnProgress", **options: Any) -> "IndexingReport":
+        with (
+            closing(OpenSearchIndex(url, name, encoder.bundle, settings=settings)) as target,
+            source(encoder) as (documents, total),
+        ):
 
-        def tell(step: "Progress") -> None:
-            on_progress(replace(step, total=step.total or total))
+            def tell(step: "Progress") -> None:
+                on_progress(replace(step, total=step.total or total))
 
-        with closing(OpenSearchIndex(url, name, encoder.bundle, settings=settings)) as target:
             return index_documents(documents, target, encoder, on_progress=tell, **options)
 
     return work
@@ -194,15 +229,3 @@ def _on_ray(bundle: Path, url: str | None, name: str, settings: dict[str, Any], 
             return index_with_ray(corpus.absolute(), target, device=as_device(device), **options)
 
     return work
-
-
-def _num_documents(path: Path) -> int | None:
-    """Count lines or rows, so that the time left can be told; None where the file is no plain one."""
-    from cl_haystack.data.reading import PARQUET, row_groups
-
-    if not path.is_file():
-        return None
-    if path.suffix == PARQUET:
-        return sum(rows for rows, _ in row_groups(path))
-    with path.open("rb") as file:
-        return sum(block.count(b"\n") for block in iter(lambda: file.read(1 << 20), b""))

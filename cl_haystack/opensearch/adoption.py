@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 # The lowest cosine between a stored vector and ours: what export demands of a bundle against torch, with room
 # for long texts and other kernels. fp32 is by far the sharpest: it also sees a prefix that was left out.
 MIN_COSINE: Mapping[Precision, float] = {"fp32": 0.999, "fp16": 0.999, "int8-block": 0.995, "int8": 0.96}
+DEFAULT_SAMPLE = 100
 _MAX_LENGTH_ERROR = 0.01  # of a vector's length: models that normalize give 1, others anything
 
 
@@ -56,11 +57,57 @@ def adopt(
     separator: str,
 ) -> list[AdoptionReport]:
     """Bind every index behind a name that has no binding yet; see ``OpenSearchIndex.adopt``."""
+    unbound = list(index.unbound(getattr(encoder, "bundle", index.bundle)))
+    reports = _compare_all(
+        index, unbound, encoder, sample=sample, seed=seed, meta_fields=meta_fields, separator=separator
+    )
+    for concrete in unbound:  # all or none
+        index.bind(concrete)
+    index.check(fresh=True)
+    return reports
+
+
+def verify_vectors(
+    index: "BoundIndex", encoder: "TextEncoder", *, sample: int = DEFAULT_SAMPLE, seed: int = 0
+) -> list[AdoptionReport]:
+    """Check that the vectors of an index come from a model, so that they may be taken along to another index.
+
+    Documents drawn at random are embedded again and compared, as for adoption; nothing is changed.
+
+    :param index: bound or not, opened with ``require_binding=False``.
+    :param encoder: of the model.
+    :param sample: documents to compare in each index behind the name.
+    :param seed: another one draws other documents.
+    :returns: what was compared, for each index behind the name.
+    :raises AdoptionError: vectors differ.
+    :raises SpaceMismatchError: the index belongs to another model.
+    :raises IndexingError: there is no such index, it keeps no float vectors of this dimension, or none.
+    """
+    index.check(fresh=True)
+    if (data_type := index.vector_form.data_type) != "float":
+        raise IndexingError(
+            f"index '{index.name}' keeps {data_type} vectors, of which the model's cannot be made again; "
+            "embed its documents anew"
+        )
+    return _compare_all(
+        index, sorted(index.checked), encoder, sample=sample, seed=seed, meta_fields=(), separator=""
+    )
+
+
+def _compare_all(
+    index: "BoundIndex",
+    names: Sequence[str],
+    encoder: "TextEncoder",
+    *,
+    sample: int,
+    seed: int,
+    meta_fields: Sequence[str],
+    separator: str,
+) -> list[AdoptionReport]:
     if not 1 <= sample <= MAX_TOP_K:
         raise ConfigurationError(f"sample is {sample}, expected 1 to {MAX_TOP_K:,} documents")
-    mappings = index.unbound(getattr(encoder, "bundle", index.bundle))
     reports = []
-    for concrete in mappings:
+    for concrete in names:
         documents, texts = [], []
         for document in _draw(index, concrete, sample, seed):
             text = embedding_text(document, meta_fields, separator)
@@ -73,9 +120,6 @@ def adopt(
                 "so nothing tells which model it belongs to; make a new index"
             )
         reports.append(_compare(index, concrete, documents, encoder.encode_documents(texts)))
-    for concrete in mappings:  # all or none
-        index.bind(concrete)
-    index.check(fresh=True)
     return reports
 
 

@@ -18,10 +18,14 @@ from haystack import Document
 from numpy.typing import NDArray
 
 from cl_haystack.opensearch.content_hash import HASH_FIELD
+from cl_haystack.opensearch.mapping import EMBEDDING_FIELD
 from cl_haystack.opensearch.vector_form import VectorForm
 
 MAX_ID_BYTES = 512
 ROUTING_FIELD = "_routing"
+WITHOUT_VECTOR = {"excludes": [EMBEDDING_FIELD, HASH_FIELD]}
+"""What of a document does not depend on the model."""
+
 # Sorted, so that equal documents have equal bytes and hashes.
 _JSON_OPTIONS = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS | orjson.OPT_SORT_KEYS
 # Names that flat meta may not take: Haystack keeps such keys in a nested "meta" (Document.to_dict).
@@ -39,17 +43,33 @@ class UnwritableDocumentError(ValueError):
 class StoredDocument(Document):
     """A document as an index holds it; written to another one, its stored form stays what it is.
 
-    :param hit: element of a search answer's ``hits.hits``, without the embedding.
+    :param hit: element of a search answer's ``hits.hits``.
     """
 
     def __init__(self, hit: dict[str, Any]) -> None:
-        source, _ = split_hash(hit.get("_source") or {"id": hit["_id"]})
+        source, _ = split_hash(hit.get("_source") or {})
+        embedding = source.pop(EMBEDDING_FIELD, None)
+        source = source or {"id": hit["_id"]}
         content = source.get("content")
         meta = {name: value for name, value in source.items() if name not in _RESERVED}
         if "_routing" in hit:
             meta[ROUTING_FIELD] = hit["_routing"]
-        super().__init__(id=hit["_id"], content=content if isinstance(content, str) else None, meta=meta)
+        text = content if isinstance(content, str) else None
+        super().__init__(id=hit["_id"], content=text, meta=meta, embedding=embedding)
         self.source = canonical_json(source)
+
+
+class UnwritableDocument(Document):
+    """Stands in a stream for what is no document, so that it is refused, named and kept like one.
+
+    :param name: where it was found.
+    :param content: what was found.
+    :param problem: why it is none.
+    """
+
+    def __init__(self, name: str, content: str, problem: str) -> None:
+        super().__init__(id=name, content=content)
+        self.problem = problem
 
 
 def embedding_text(document: Document, meta_fields: Sequence[str] = (), separator: str = "\n") -> str:
@@ -67,6 +87,8 @@ def source_json(document: Document) -> bytes:
     """
     if isinstance(document, StoredDocument):
         return document.source
+    if isinstance(document, UnwritableDocument):
+        raise UnwritableDocumentError(document.problem)
     if len(document.id.encode("utf-8", "surrogatepass")) > MAX_ID_BYTES:
         raise UnwritableDocumentError(f"the id is longer than {MAX_ID_BYTES} bytes")
     source = {name: value for name, value in document.meta.items() if name not in _RESERVED}

@@ -11,7 +11,7 @@ from opensearchpy import AsyncOpenSearch, OpenSearch
 
 from cl_haystack.bundle import ModelBundle
 from cl_haystack.errors import ConfigurationError
-from cl_haystack.opensearch.adoption import AdoptionReport, adopt
+from cl_haystack.opensearch.adoption import DEFAULT_SAMPLE, AdoptionReport, adopt
 from cl_haystack.opensearch.connection import (
     DEFAULT_PASSWORD,
     DEFAULT_TIMEOUT_S,
@@ -85,7 +85,7 @@ class OpenSearchIndex(SearchableIndex):
         self,
         encoder: "TextEncoder",
         *,
-        sample: int = 100,
+        sample: int = DEFAULT_SAMPLE,
         seed: int = 0,
         meta_fields_to_embed: Sequence[str] = (),
         embedding_separator: str = "\n",

@@ -1,1 +1,1 @@
-"""The indexing job: documents embedded and written, nothing lost, nothing twice (:func:`.jobs.index_documents`)."""
+"""The indexing job: documents embedded and written, nothing lost, nothing twice."""

@@ -29,9 +29,9 @@ from cl_haystack.opensearch.failures import (
     status_of,
     translate,
 )
+from cl_haystack.opensearch.indexing.write_target import WriteTarget
 from cl_haystack.opensearch.mapping import EMBEDDING_FIELD
 from cl_haystack.opensearch.patience import DEFAULT_RETRY_FOR_S, Patience
-from cl_haystack.opensearch.indexing.write_target import WriteTarget
 
 _CONFLICT = 409
 _ANSWER_FIELDS = "errors,items.*._index,items.*.status,items.*.error"

@@ -21,11 +21,10 @@ from haystack.document_stores.types import DuplicatePolicy
 from cl_haystack.bundle import ModelBundle
 from cl_haystack.errors import RejectedDocumentsError
 from cl_haystack.opensearch.failures import opensearch_errors
-from cl_haystack.opensearch.indexing.first_load import FirstLoad
 from cl_haystack.opensearch.index import OpenSearchIndex
+from cl_haystack.opensearch.indexing.first_load import FirstLoad
 from cl_haystack.opensearch.indexing.journal import open_journal
 from cl_haystack.opensearch.indexing.merging import merge_segments
-from cl_haystack.opensearch.patience import DEFAULT_RETRY_FOR_S, Patience
 from cl_haystack.opensearch.indexing.report import IndexingReport
 from cl_haystack.opensearch.indexing.writing import (
     DEFAULT_CHUNK_BYTES,
@@ -34,6 +33,7 @@ from cl_haystack.opensearch.indexing.writing import (
     bundle_of,
     write_documents,
 )
+from cl_haystack.opensearch.patience import DEFAULT_RETRY_FOR_S, Patience
 from cl_haystack.progress import OnProgress, ignore
 
 if TYPE_CHECKING:  # so that an index can be used without loading onnxruntime
@@ -107,17 +107,12 @@ def index_documents(
     started = time.perf_counter()
     bundle = bundle_of(encoder, index)
     open_for_writing(index, bundle, patience)
-    description = {
-        "index": f"{index.name} {patience(lambda: _uuids(index))}",
-        "model": bundle.fingerprint,
-        "policy": policy.name,
-        "texts": options.texts,
-        "window_size": str(window_size),
-    }
+    journal = None if journal is None else Path(journal)
+    description = {} if journal is None else _description(index, bundle, options, patience)
     # A job of one window is over before a refresh matters.
     lower = not isinstance(documents, Sized) or len(documents) > window_size
     finish = {"drop_replicas": drop_replicas, "refresh": refresh, "force_merge": force_merge}
-    with open_journal(None if journal is None else Path(journal), description) as (log, remove_journal):
+    with open_journal(journal, description) as (log, remove_journal):
         with load(index, patience, lower=lower, **finish):
             report = write_documents(
                 documents,
@@ -192,6 +187,19 @@ def judge(report: IndexingReport, on_rejected: OnRejected) -> IndexingReport:
             rejections={rejection.id: rejection.reason for rejection in report.rejections},
         )
     return report
+
+
+def _description(
+    index: OpenSearchIndex, bundle: ModelBundle, options: WritingOptions, patience: Patience
+) -> dict[str, str]:
+    """Return what the journals of two jobs differ in where the jobs do."""
+    return {
+        "index": f"{index.name} {patience(lambda: _uuids(index))}",
+        "model": bundle.fingerprint,
+        "policy": options.policy.name,
+        "texts": options.texts,
+        "window_size": str(options.window_size),
+    }
 
 
 def _uuids(index: OpenSearchIndex) -> str:

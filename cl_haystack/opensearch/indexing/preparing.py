@@ -18,7 +18,6 @@ from haystack.document_stores.types import DuplicatePolicy
 from numpy.typing import NDArray
 
 from cl_haystack.errors import IndexingError
-from cl_haystack.opensearch.indexing.bulk import Action, Rejection, write_action
 from cl_haystack.opensearch.content_hash import ContentHasher
 from cl_haystack.opensearch.documents import (
     ROUTING_FIELD,
@@ -30,9 +29,10 @@ from cl_haystack.opensearch.documents import (
     with_embedding,
 )
 from cl_haystack.opensearch.index import OpenSearchIndex
+from cl_haystack.opensearch.indexing.bulk import Action, Rejection, write_action
 from cl_haystack.opensearch.indexing.journal import Journal
-from cl_haystack.opensearch.patience import Patience
 from cl_haystack.opensearch.indexing.report import DeadLetters, Ledger
+from cl_haystack.opensearch.patience import Patience
 from cl_haystack.progress import OnProgress, Progress
 
 if TYPE_CHECKING:  # so that an index can be used without loading onnxruntime

@@ -25,9 +25,9 @@ from cl_haystack.data.corpus_parts import CorpusPart, read_part, split_corpus
 from cl_haystack.errors import CLHaystackError, ConfigurationError, IndexingError, MissingExtraError
 from cl_haystack.opensearch.index import OpenSearchIndex
 from cl_haystack.opensearch.indexing.jobs import OnRejected, judge, load, open_for_writing
-from cl_haystack.opensearch.patience import DEFAULT_RETRY_FOR_S, Patience
 from cl_haystack.opensearch.indexing.report import DeadLetters, IndexingReport, add_reports
 from cl_haystack.opensearch.indexing.writing import WritingOptions, write_documents
+from cl_haystack.opensearch.patience import DEFAULT_RETRY_FOR_S, Patience
 from cl_haystack.progress import OnProgress, Progress, ignore
 
 if TYPE_CHECKING:

@@ -18,16 +18,16 @@ from haystack.document_stores.types import DuplicatePolicy
 
 from cl_haystack.bundle import ModelBundle
 from cl_haystack.errors import ConfigurationError
-from cl_haystack.opensearch.indexing.background import BackgroundSender
-from cl_haystack.opensearch.indexing.bulk import BulkWriter
 from cl_haystack.opensearch.content_hash import ContentHasher
 from cl_haystack.opensearch.index import OpenSearchIndex
+from cl_haystack.opensearch.indexing.background import BackgroundSender
+from cl_haystack.opensearch.indexing.bulk import BulkWriter
 from cl_haystack.opensearch.indexing.journal import Journal
 from cl_haystack.opensearch.indexing.parcels import Parcel, parcels, windows
-from cl_haystack.opensearch.patience import DEFAULT_RETRY_FOR_S, Patience
 from cl_haystack.opensearch.indexing.preparing import Preparer, Window
 from cl_haystack.opensearch.indexing.report import DeadLetters, IndexingReport, Ledger
 from cl_haystack.opensearch.indexing.write_target import WriteTarget
+from cl_haystack.opensearch.patience import DEFAULT_RETRY_FOR_S, Patience
 from cl_haystack.progress import OnProgress, Progress, ignore
 
 if TYPE_CHECKING:  # so that an index can be used without loading onnxruntime

@@ -8,6 +8,7 @@ from cl_haystack.opensearch.connection import Connection
 from cl_haystack.opensearch.failures import opensearch_errors
 from cl_haystack.opensearch.index import OpenSearchIndex
 from cl_haystack.opensearch.patience import Patience
+from cl_haystack.opensearch.records import check_source
 from cl_haystack.opensearch.reembedding.aliases import (
     ORIGIN_KEY,
     ConcreteIndex,
@@ -17,7 +18,6 @@ from cl_haystack.opensearch.reembedding.aliases import (
     refuse_template_aliases,
 )
 from cl_haystack.opensearch.reembedding.successor import (
-    check_source,
     origin_of,
     successor_body,
     successor_name,
@@ -39,7 +39,7 @@ def begin(index: OpenSearchIndex, old: ConcreteIndex, patience: Patience) -> Ope
             f"alias '{index.name}' leads to '{name}' already, the index of this very model; documents cannot "
             "be re-embedded into the index that they are in"
         )
-    check_source(old)
+    check_source(old.name, old.mapping)
     there = patience(lambda: find_index(connection, name))
     if there is not None:
         _go_on_with(there, index, old, patience)

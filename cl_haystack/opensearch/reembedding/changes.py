@@ -16,16 +16,12 @@ from opensearchpy.exceptions import TransportError
 
 from cl_haystack.errors import ServerUnavailableError
 from cl_haystack.opensearch.connection import Connection
-from cl_haystack.opensearch.content_hash import HASH_FIELD
+from cl_haystack.opensearch.documents import WITHOUT_VECTOR
 from cl_haystack.opensearch.failures import opensearch_errors
-from cl_haystack.opensearch.mapping import EMBEDDING_FIELD
 from cl_haystack.opensearch.patience import Patience
 
 Checkpoints = Mapping[int, int]
 """Sequence number by shard; a shard that is not named is at -1, before its first write."""
-
-WITHOUT_VECTOR = {"excludes": [EMBEDDING_FIELD, HASH_FIELD]}
-"""What of a document does not depend on the model."""
 
 PAGE_DOCUMENTS = 500  # read at a time, with their text
 PAGE_IDS = 5_000

@@ -9,12 +9,11 @@ import copy
 from typing import Any, cast, get_args
 
 from cl_haystack.bundle.fingerprint import SHORT_ID_CHARS
-from cl_haystack.errors import IndexingError
 from cl_haystack.opensearch.binding import META_KEY, IndexBinding
 from cl_haystack.opensearch.capabilities import ServerCapabilities
 from cl_haystack.opensearch.content_hash import HASH_FIELD, HASH_MAPPING
-from cl_haystack.opensearch.indexing.first_load import RECORD_KEY
 from cl_haystack.opensearch.index import OpenSearchIndex
+from cl_haystack.opensearch.indexing.first_load import RECORD_KEY
 from cl_haystack.opensearch.mapping import CONTENT_FIELD, EMBEDDING_FIELD, index_body, vector_field
 from cl_haystack.opensearch.reembedding.aliases import ORIGIN_KEY, ConcreteIndex, Origin
 from cl_haystack.opensearch.settings import IndexSettings
@@ -83,22 +82,6 @@ def successor_body(old: ConcreteIndex, index: OpenSearchIndex, server: ServerCap
 def origin_of(old: ConcreteIndex, alias: str, moved_at: dict[int, int] | None = None) -> Origin:
     """Return the origin of an index that gets the documents of an old one."""
     return Origin(alias=alias, index=old.name, uuid=old.uuid, moved_at=moved_at)
-
-
-def check_source(old: ConcreteIndex) -> None:
-    """Refuse an index that does not keep its documents as they came.
-
-    :param old: the index.
-    :raises IndexingError: its mapping leaves out fields of ``_source``.
-    """
-    source = old.mapping.get("_source", {})
-    lost = set(source.get("excludes", [])) - {EMBEDDING_FIELD}
-    if source.get("enabled", True) is False or source.get("includes") or lost:
-        what = f"the fields {', '.join(sorted(lost))}" if lost else "fields"
-        raise IndexingError(
-            f"index '{old.name}' does not keep {what} in _source, so its documents cannot be read whole and "
-            "embedded again; index them from where they came from, into a new index"
-        )
 
 
 def _data_type(old: ConcreteIndex, settings: IndexSettings) -> DataType:
