@@ -1,4 +1,4 @@
-"""Indices of their own for each test, removed after it."""
+"""A server of either version, and indices of their own for each test, removed after it."""
 
 import uuid
 from collections.abc import Callable, Iterator
@@ -7,9 +7,29 @@ from typing import Any
 import pytest
 
 from cl_haystack.opensearch import OpenSearchIndex
+from cl_haystack.opensearch.server.pytest_plugin import TEST_MEMORY
 from tests.opensearch_fakes import tiny_bundle
+from tests.opensearch_versions import OLDEST
 
 MakeIndex = Callable[..., OpenSearchIndex]
+
+
+@pytest.fixture(scope="session")
+def oldest_url() -> Iterator[str]:
+    """Address of the oldest server that is supported, for the whole session."""
+    from cl_haystack.opensearch.server import LocalOpenSearch
+
+    with LocalOpenSearch(version=OLDEST, memory=TEST_MEMORY) as server:
+        yield server.url
+
+
+@pytest.fixture(scope="session")
+def opensearch_url(request: pytest.FixtureRequest, opensearch_url: str) -> str:
+    """Address of the session's server, or of the oldest one for tests marked ``on_every_version``."""
+    if getattr(request, "param", None) == OLDEST:
+        url: str = request.getfixturevalue("oldest_url")
+        return url
+    return opensearch_url
 
 
 @pytest.fixture

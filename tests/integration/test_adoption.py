@@ -15,6 +15,7 @@ from haystack_integrations.document_stores.opensearch import OpenSearchDocumentS
 from cl_haystack.errors import AdoptionError, ConfigurationError, IndexingError, SpaceMismatchError
 from cl_haystack.opensearch import OpenSearchIndex, index_documents
 from tests.opensearch_fakes import WordEncoder, tiny_bundle
+from tests.opensearch_versions import on_every_version
 
 pytestmark = pytest.mark.integration
 
@@ -54,6 +55,7 @@ def fill_store(opensearch_url: str, index_name: str) -> Iterator[MakeStore]:
         store.close()
 
 
+@on_every_version
 def test_right_vectors_are_adopted_and_from_then_on_watched(
     make_index: MakeIndex, fill_store: MakeStore, encoder: WordEncoder
 ) -> None:

@@ -15,6 +15,7 @@ from cl_haystack.errors import ConfigurationError, IndexingError, ServerUnavaila
 from cl_haystack.opensearch import IndexBinding, OpenSearchIndex, index_documents
 from cl_haystack.opensearch.bound_index import RECHECK_AFTER_S
 from tests.opensearch_fakes import WordEncoder, tiny_bundle
+from tests.opensearch_versions import on_every_version
 
 pytestmark = pytest.mark.integration
 
@@ -45,6 +46,7 @@ def test_many_that_make_the_same_index_at_once_all_succeed(make_index: MakeIndex
     assert indices[0].open() is not None
 
 
+@on_every_version
 def test_another_model_is_refused_at_query_and_at_write(make_index: MakeIndex) -> None:
     make_index().create()
     swapped = tiny_bundle(name="other", space="c")
@@ -72,6 +74,7 @@ def test_another_dimension_is_refused(make_index: MakeIndex) -> None:
         make_index(tiny_bundle(16)).open()
 
 
+@on_every_version
 def test_another_precision_of_the_same_model_writes_and_is_recorded(make_index: MakeIndex) -> None:
     make_index().create()
     int8 = tiny_bundle(fingerprint="d", precision="int8")
@@ -125,6 +128,7 @@ def test_truncated_vectors_are_stored_found_and_never_mixed(make_index: MakeInde
         {"engine": "faiss", "extra_settings": {"index.knn.advanced.approximate_threshold": -1}},
     ],
 )
+@on_every_version
 def test_every_kind_of_vector_index_finds_the_nearest(make_index: MakeIndex, settings: Any) -> None:
     encoder, index = WordEncoder(tiny_bundle()), make_index(settings=settings)
     texts = [f"word{number}" for number in range(50)]

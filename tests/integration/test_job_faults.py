@@ -24,6 +24,7 @@ from cl_haystack.opensearch.indexing.first_load import RECORD_KEY
 from tests.fault_proxy import FaultProxy
 from tests.indexing_job import documents
 from tests.opensearch_fakes import WordEncoder, tiny_bundle
+from tests.opensearch_versions import on_every_version
 
 pytestmark = pytest.mark.integration
 
@@ -75,15 +76,26 @@ def calm(make_index: MakeIndex, index_name: str) -> Iterator[Callable[..., dict[
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("policy", ["OVERWRITE", "FAIL"])
+@on_every_version
+@pytest.mark.parametrize(
+    ("policy", "from_index"), [("OVERWRITE", False), ("FAIL", False), ("OVERWRITE", True)]
+)
 def test_a_job_killed_again_and_again_ends_in_the_undisturbed_index(
-    make_index: MakeIndex, calm: Any, opensearch_url: str, index_name: str, tmp_path: Path, policy: str
+    make_index: MakeIndex,
+    calm: Any,
+    opensearch_url: str,
+    index_name: str,
+    tmp_path: Path,
+    policy: str,
+    from_index: bool,
 ) -> None:
     seed = random.randrange(1_000_000)
     print(f"seed {seed}")  # noqa: T201  (to repeat a failure)
     chance = random.Random(seed)
     log, journal = tmp_path / "embedded.txt", tmp_path / "journal"
-    arguments = [opensearch_url, index_name, policy, COUNT, log, *([journal] if policy == "FAIL" else [])]
+    expected = calm(repeated=policy == "OVERWRITE" and not from_index)
+    source = f"{index_name}-calm" if from_index else COUNT
+    arguments = [opensearch_url, index_name, policy, source, log, *([journal] if policy == "FAIL" else [])]
     index = make_index()
     kills = 0
     while kills < 3:
@@ -99,7 +111,7 @@ def test_a_job_killed_again_and_again_ends_in_the_undisturbed_index(
         kills += 1
     assert kills >= 2
     report = result(job(*arguments))
-    assert contents(index) == calm(repeated=policy == "OVERWRITE")
+    assert contents(index) == expected
     assert report["read"] == COUNT == report["written"] + report["skipped"] + report["rejected"]
     assert settings_of(index) == (None, "0", False)
     assert not journal.exists()
@@ -133,6 +145,7 @@ def test_sigterm_and_exceptions_restore_the_settings(
     assert settings_of(index) == ("7s", "0", False)
 
 
+@on_every_version
 @pytest.mark.parametrize("error", [KeyboardInterrupt, ValueError])
 def test_settings_are_lowered_in_a_first_load_alone_and_come_back(
     make_index: MakeIndex, error: type[BaseException]
@@ -185,6 +198,7 @@ def test_a_write_block_that_stays_is_an_error_and_a_second_run_completes(
     assert settings_of(index)[::2] == (None, False)
 
 
+@on_every_version
 @pytest.mark.parametrize("block", ["write", "read_only_allow_delete"])
 def test_a_block_that_is_lifted_is_waited_for(make_index: MakeIndex, block: str) -> None:
     """Somebody's write block, and what the server sets where the disk is full."""
@@ -231,6 +245,7 @@ def test_a_server_that_says_when_to_come_back_is_left_alone_so_long(
         assert proxy.faults == {kind: 1}  # with pauses of its own there would be many in that second
 
 
+@on_every_version
 def test_a_proxy_that_cuts_delays_and_refuses_changes_nothing(
     make_index: MakeIndex, calm: Any, opensearch_url: str
 ) -> None:
@@ -254,6 +269,7 @@ def test_a_proxy_that_cuts_delays_and_refuses_changes_nothing(
         assert settings_of(index)[::2] == (None, False)
 
 
+@on_every_version
 def test_a_journal_tells_its_own_documents_from_those_of_others(
     make_index: MakeIndex, tmp_path: Path
 ) -> None:

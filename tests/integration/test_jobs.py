@@ -19,6 +19,7 @@ from cl_haystack.opensearch import OpenSearchIndex, index_documents, patience
 from cl_haystack.opensearch.content_hash import HASH_FIELD
 from cl_haystack.progress import Progress
 from tests.opensearch_fakes import FaultyClient, WordEncoder, tiny_bundle
+from tests.opensearch_versions import on_every_version
 
 pytestmark = pytest.mark.integration
 
@@ -50,6 +51,7 @@ def quick_retries(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(patience, "FIRST_PAUSE_S", 0.02)
 
 
+@on_every_version
 def test_a_stream_ends_up_in_the_index_as_it_was(make_index: MakeIndex, encoder: WordEncoder) -> None:
     index = make_index()
     steps: list[Progress] = []
@@ -94,6 +96,7 @@ def test_running_again_changes_nothing_and_skip_embeds_nothing(
     assert len(encoder.encoded) == 5
 
 
+@on_every_version
 def test_whatever_has_changed_is_written_again_and_nothing_else(
     make_index: MakeIndex, encoder: WordEncoder
 ) -> None:
@@ -124,6 +127,7 @@ def test_whatever_has_changed_is_written_again_and_nothing_else(
     assert again(routed) == (1, 0)
 
 
+@on_every_version
 def test_of_an_id_that_comes_again_the_last_one_wins(make_index: MakeIndex, encoder: WordEncoder) -> None:
     """Within a window, in the next one, and where the index holds what an earlier one of them says."""
     index = make_index()
@@ -189,6 +193,7 @@ def test_force_merge_leaves_one_segment(make_index: MakeIndex, encoder: WordEnco
     assert index.count() == 30
 
 
+@on_every_version
 @pytest.mark.parametrize("policy", [DuplicatePolicy.FAIL, DuplicatePolicy.NONE])
 def test_fail_and_none_raise_for_documents_that_are_there(
     make_index: MakeIndex, encoder: WordEncoder, policy: DuplicatePolicy
@@ -221,6 +226,7 @@ POISON = [
 ]
 
 
+@on_every_version
 def test_poison_goes_to_the_dead_letters_and_the_rest_is_written(
     make_index: MakeIndex, encoder: WordEncoder, tmp_path: Path
 ) -> None:

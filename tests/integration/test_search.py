@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from haystack import Document
 
-from cl_haystack.opensearch import OpenSearchIndex, index_documents
+from cl_haystack.opensearch import OpenSearchIndex, bound_index, index_documents
 from tests.opensearch_fakes import WordEncoder, tiny_bundle
 
 pytestmark = pytest.mark.integration
@@ -120,6 +120,7 @@ def test_hybrid_is_one_request_and_gives_exactly_top_k(
     filled: Any, fusion: Any, top_k: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     index, *_, encoder = filled
+    monkeypatch.setattr(bound_index, "RECHECK_AFTER_S", 60.0)  # which would be a second request
     index.check()
     transport = index.connection.client().transport
     requests: list[tuple[str, str]] = []
