@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from cl_haystack.evaluation import RetrievalResult
     from cl_haystack.evaluation.parts import ComparisonRow, CurvePoint, Variant
     from cl_haystack.evaluation.retrieval_report import RetrievalStudy
+    from cl_haystack.evaluation.views import View
 
 _SHOWN = ("ndcg@10", "recall@10", "recall@100", "mrr@10")
 
@@ -56,6 +57,18 @@ class Request:
 
 
 @dataclass(frozen=True)
+class Others:
+    """What is compared beside the task itself; read before the work, which takes minutes.
+
+    :param views: parts of its queries, by what the training pairs give away.
+    :param control: a task of another domain.
+    """
+
+    views: "Sequence[View]" = ()
+    control: "RetrievalTask | None" = None
+
+
+@dataclass(frozen=True)
 class System:
     """What was evaluated: a model, or a run file, which has no encoder."""
 
@@ -77,8 +90,10 @@ def run(request: Request) -> None:
         require_scipy()
     if request.report:
         require_matplotlib()
-    curve = [_curve_point(text) for text in request.curve]
+    curve_runs = [_curve_point(text) for text in request.curve]
     task = read_beir(request.directory, request.split)
+    others = _others(request, task)
+    curve = _curve(task, curve_runs, request.top_k)
     before = [_evaluate(task, request.baseline, request.top_k)] if request.baseline else []
     system = (
         _evaluate_on_index(task, request) if request.index else _evaluate(task, request.model, request.top_k)
@@ -87,7 +102,7 @@ def run(request: Request) -> None:
         write_run(request.save_run, system.result.run, label=system.result.label)
     if request.mteb:
         write_mteb(request.mteb, task, system.result)
-    study = _study(request, task, [*before, system], curve)
+    study = _study(request, task, [*before, system], others, curve)
     if request.report:
         write_report(request.report, retrieval_report(study))
     if request.as_json:
@@ -151,8 +166,31 @@ def _curve_point(text: str) -> tuple[int, str]:
     return int(num_pairs), path
 
 
+def _others(request: Request, task: "RetrievalTask") -> Others:
+    from cl_haystack.data import read_beir
+    from cl_haystack.data.lines import Faults
+    from cl_haystack.data.reading import read_numbered_pairs
+    from cl_haystack.evaluation.views import training_views
+
+    views: Sequence[View] = ()
+    if request.trained_on:
+        faults = Faults()
+        views = training_views(task, (pair for _, pair in read_numbered_pairs(request.trained_on, faults)))
+        if faults.count:
+            named = "; ".join(faults.first)
+            err.print(
+                f"warning: {request.trained_on}: {faults.count:,} lines are no pair: {named}", markup=False
+            )
+    control = read_beir(request.control, request.split) if request.control else None
+    return Others(views, control)
+
+
 def _study(
-    request: Request, task: "RetrievalTask", systems: Sequence[System], curve: Sequence[tuple[int, str]]
+    request: Request,
+    task: "RetrievalTask",
+    systems: Sequence[System],
+    others: Others,
+    curve: "Sequence[CurvePoint]",
 ) -> "RetrievalStudy":
     from cl_haystack.evaluation.retrieval_report import RetrievalStudy
     from cl_haystack.evaluation.rows import system_row
@@ -165,34 +203,28 @@ def _study(
     ]
     study: dict[str, Any] = {"task": task, "results": [s.result for s in systems], "rows": rows}
     if before:
-        study["comparisons"] = _comparisons(request, task, system, before[0])
+        study["comparisons"] = _comparisons(request, others, system, before[0])
     if request.report:
         study |= _for_the_report(request, task, systems, curve)
     return RetrievalStudy(**study)
 
 
-def _comparisons(
-    request: Request, task: "RetrievalTask", system: System, before: System
-) -> "list[ComparisonRow]":
-    from cl_haystack.data import read_beir, read_pairs
+def _comparisons(request: Request, others: Others, system: System, before: System) -> "list[ComparisonRow]":
     from cl_haystack.evaluation.rows import comparison_row
-    from cl_haystack.evaluation.views import training_views
 
     rows = [comparison_row(system.result, before.result)]
-    if request.trained_on:
-        rows += [
-            comparison_row(system.result, before.result, queries=view.queries, on=view.name)
-            for view in training_views(task, read_pairs(request.trained_on))
-        ]
-    if request.control:
-        other = read_beir(request.control, request.split)
-        one, two = (_evaluate(other, str(m), request.top_k) for m in (request.model, request.baseline))
-        rows.append(comparison_row(one.result, two.result, on=f"control: {other.name}"))
+    rows += [
+        comparison_row(system.result, before.result, queries=view.queries, on=view.name)
+        for view in others.views
+    ]
+    if (control := others.control) is not None:
+        one, two = (_evaluate(control, str(m), request.top_k) for m in (request.model, request.baseline))
+        rows.append(comparison_row(one.result, two.result, on=f"control: {control.name}"))
     return rows
 
 
 def _for_the_report(
-    request: Request, task: "RetrievalTask", systems: Sequence[System], curve: Sequence[tuple[int, str]]
+    request: Request, task: "RetrievalTask", systems: Sequence[System], curve: "Sequence[CurvePoint]"
 ) -> dict[str, Any]:
     from cl_haystack.evaluation.sample import draw_sample, encode_sample
 
@@ -209,7 +241,7 @@ def _for_the_report(
         "sample": sample,
         "vectors": vectors,
         "variants": _variants(request, task, systems[-1]),
-        "curve": _curve(task, curve, request.top_k),
+        "curve": curve,
         "datasheet": {label: facts for label, facts in trained.items() if facts},
         "provenance": {name: describe_model(value) for name, value in models.items()}
         | circumstances(request.directory),
@@ -240,6 +272,7 @@ def _as_json(study: "RetrievalStudy") -> dict[str, Any]:
     shown = _facts(result) | {
         "intervals": intervals_json(study.rows[-1]),
         "oddities": [asdict(oddity) for oddity in study.task.oddities],
+        "run_oddities": list(result.oddities),
     }
     if before:
         comparisons = comparisons_json(study.comparisons)

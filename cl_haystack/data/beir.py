@@ -4,17 +4,19 @@
     DIRECTORY/queries.jsonl       _id, text
     DIRECTORY/qrels/<split>.tsv   query-id, corpus-id, score, with a header
 
-What makes a task unusable is a :class:`DataError`; what only makes it smaller or odd is counted, named and
-logged as a warning, because published sets have such spots and their published figures include them.
+What makes a task unusable is a :class:`DataError`; what only makes it smaller or odd, broken lines and
+repeated ids included, is counted, named and logged as a warning: published sets have such spots, and their
+published figures include them.
 """
 
 import logging
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-from cl_haystack.data.corpus import read_corpus, record_id
-from cl_haystack.data.lines import read_json_objects, read_text_lines
+from cl_haystack.data.corpus import read_corpus, read_numbered_corpus, record_id
+from cl_haystack.data.lines import Faults, OnFault, read_json_objects, read_text_lines, refuse
 from cl_haystack.data.records import CorpusDocument
 from cl_haystack.errors import DataError, quote
 
@@ -56,6 +58,16 @@ def odd(what: str, names: Iterable[str]) -> list[Oddity]:
     return [Oddity(what, len(found), tuple(found[:_NUM_EXAMPLES]))] if found else []
 
 
+def odd_lines(what: str, faults: Faults) -> list[Oddity]:
+    """Count and name lines that could not be used.
+
+    :param what: in words.
+    :param faults: the lines.
+    :returns: one oddity with the first lines as examples; none where there are no lines.
+    """
+    return [Oddity(what, faults.count, tuple(faults.first))] if faults.count else []
+
+
 @dataclass(frozen=True)
 class RetrievalTask:
     """Questions with known answers in a corpus.
@@ -66,6 +78,7 @@ class RetrievalTask:
     :param queries: text by query id; only queries that have judgements.
     :param qrels: grade by query id and document id; > 0 is relevant.
     :param oddities: what was found while reading and left out, or cannot be found by any system.
+    :param left_out: lines of the corpus that are no document or repeat an id.
     """
 
     name: str
@@ -74,39 +87,47 @@ class RetrievalTask:
     queries: dict[str, str]
     qrels: Qrels
     oddities: tuple[Oddity, ...] = ()
+    left_out: frozenset[int] = frozenset()
 
     def corpus(self) -> Iterator[CorpusDocument]:
         """Read the documents, one at a time."""
-        return read_corpus(self.corpus_path, unique_ids=False)  # checked when the task was read
+        documents = read_numbered_corpus(self.corpus_path, Faults() if self.left_out else refuse)
+        return (document for line, document in documents if line not in self.left_out)
 
 
 def read_beir(directory: str | Path, split: str) -> RetrievalTask:
     """Read a task, passing over the corpus once to check ids.
 
     Judgements of documents that the corpus lacks are kept: no system can find them, so they lower recall
-    for all. Judgements of queries without text are left out, and so are queries without judgements. All are
-    counted and named in ``oddities``; all but the last, which every split has, are logged too.
+    for all. Judgements of queries without text are left out, and so are queries without judgements, lines
+    that cannot be read, and whatever has an id that was there before. All are counted and named in
+    ``oddities``; all but queries without judgements, which every split has, are logged too.
 
     :param directory: a directory in BEIR's layout.
     :param split: which judgements, such as ``test``.
     :returns: the task.
-    :raises DataError: a file is missing or broken, the split does not exist, or no judged query has a text.
+    :raises DataError: a file is missing or holds nothing that can be used, the split does not exist, or no
+        judged query has a text.
     """
     directory = Path(directory)
     if not directory.is_dir():
         found = "a file" if directory.exists() else "nothing"
         raise DataError(f"found {found}; expected a directory in BEIR's layout", path=directory)
-    qrels = read_qrels(_split_file(directory, split))
-    queries = read_queries(directory / "queries.jsonl")
-    corpus_path = directory / "corpus.jsonl"
-    num_documents, missing = _check_corpus(corpus_path, qrels)
+    bad_judgements, bad_queries = Faults(), Faults()
+    qrels = read_qrels(_split_file(directory, split), bad_judgements)
+    queries = read_queries(directory / "queries.jsonl", bad_queries)
+    corpus = _look_over(directory / "corpus.jsonl", qrels)
     judged = {query_id: grades for query_id, grades in qrels.items() if query_id in queries}
     name = f"{directory.resolve().name}/{split}"
     if not judged:
         raise DataError(f"no query of split {split!r} is in queries.jsonl; check the ids", path=directory)
     hopeless = [query_id for query_id, grades in judged.items() if max(grades.values()) <= 0]
     oddities = [
-        *odd("judged documents are not in the corpus; nothing can find them", missing),
+        *odd_lines("lines of corpus.jsonl are no document and left out", corpus.bad),
+        *odd_lines("lines of corpus.jsonl repeat an id and are left out", corpus.repeated),
+        *odd_lines("lines of queries.jsonl are no query, or repeat an id, and are left out", bad_queries),
+        *odd_lines(f"lines of {split}.tsv are no judgement, or contradict one, and left out", bad_judgements),
+        *odd("judged documents are not in the corpus; nothing can find them", corpus.missing),
         *odd("judged queries are not in queries.jsonl and left out", (q for q in qrels if q not in queries)),
         *odd("queries have no relevant document and score 0 whatever the system", hopeless),
     ]
@@ -117,49 +138,55 @@ def read_beir(directory: str | Path, split: str) -> RetrievalTask:
     )
     return RetrievalTask(
         name=name,
-        corpus_path=corpus_path,
-        num_documents=num_documents,
+        corpus_path=directory / "corpus.jsonl",
+        num_documents=corpus.num_documents,
         queries={query_id: queries[query_id] for query_id in judged},
         qrels=judged,
         oddities=tuple(oddities),
+        left_out=frozenset(corpus.left_out),
     )
 
 
-def read_queries(path: str | Path) -> dict[str, str]:
+def read_queries(path: str | Path, on_fault: OnFault = refuse) -> dict[str, str]:
     """Read queries: ``_id`` and ``text`` on each line, other fields are ignored.
 
     :param path: a JSONL file.
+    :param on_fault: told each line that is no query, or has an id that was there before: the first stays.
     :returns: text by query id, in the order of the file.
-    :raises DataError: the file is missing or empty, a text is blank, or an id is there twice.
+    :raises DataError: the file is missing or holds no query, or a line cannot be used and nobody wants to
+        know.
     """
     path = Path(path)
     queries: dict[str, str] = {}
-    for line, record in read_json_objects(path):
-        query_id, text = record_id(record, path, line), record.get("text")
-        if not isinstance(text, str) or not text.strip():
-            found = "is missing" if "text" not in record else f"is {quote(str(text))}"
-            problem = f"'text' {found}; expected a query with at least one visible character"
-            raise DataError(problem, path=path, line=line)
-        if query_id in queries:
-            raise DataError(
-                f"query {quote(query_id)} is there a second time; remove one", path=path, line=line
-            )
-        queries[query_id] = text
+    for line, record in read_json_objects(path, on_fault):
+        try:
+            query_id, text = _query(record, path, line)
+            if query_id in queries:
+                problem = f"query {quote(query_id)} is there a second time; remove one"
+                raise DataError(problem, path=path, line=line)
+        except DataError as fault:
+            on_fault(fault, b"")
+        else:
+            queries[query_id] = text
+    if not queries:
+        raise DataError("the file holds no query; expected '_id' and 'text' on each line", path=path)
     return queries
 
 
-def read_qrels(path: str | Path) -> Qrels:
+def read_qrels(path: str | Path, on_fault: OnFault = refuse) -> Qrels:
     """Read judgements: tab-separated with the header ``query-id corpus-id score``.
 
     :param path: a TSV file.
+    :param on_fault: told each line that is no judgement, or contradicts one above, which stays.
     :returns: grade by query id and document id; > 0 is relevant.
-    :raises DataError: the file is missing or empty, a line is broken, or two lines contradict each other.
+    :raises DataError: the file is missing, has no header or no judgement, or a line cannot be used and nobody
+        wants to know.
     """
     path = Path(path)
     qrels: Qrels = {}
     header_seen = False
     repeated = 0
-    for line, text in read_text_lines(path):
+    for line, text in read_text_lines(path, on_fault):
         cells = [cell.strip() for cell in text.split("\t")]
         if not any(cells):
             continue
@@ -167,12 +194,17 @@ def read_qrels(path: str | Path) -> Qrels:
             _check_header(cells, path, line)
             header_seen = True
             continue
-        query_id, document_id, grade = _judgement(cells, path, line)
+        try:
+            query_id, document_id, grade = _judgement(cells, path, line)
+        except DataError as fault:
+            on_fault(fault, text.encode())
+            continue
         grades = qrels.setdefault(query_id, {})
         repeated += document_id in grades
         if grades.setdefault(document_id, grade) != grade:
             problem = f"query {quote(query_id)}, document {quote(document_id)}: grade {grade} contradicts"
-            raise DataError(f"{problem} {grades[document_id]} above; remove one", path=path, line=line)
+            problem += f" {grades[document_id]} above; remove one"
+            on_fault(DataError(problem, path=path, line=line), text.encode())
     if not qrels:
         raise DataError("the file holds no judgement; expected a header and one a line", path=path)
     if repeated:
@@ -189,14 +221,46 @@ def _split_file(directory: Path, split: str) -> Path:
     return folder / f"{split}.tsv"
 
 
-def _check_corpus(path: Path, qrels: Qrels) -> tuple[int, list[str]]:
-    """Count the documents, refuse ids that are there twice, return judged documents that are missing."""
+@dataclass
+class _Corpus:
+    """What a pass over a corpus found."""
+
+    missing: list[str]
+    """Judged documents that it lacks."""
+    num_documents: int = 0
+    bad: Faults = field(default_factory=Faults)
+    repeated: Faults = field(default_factory=Faults)
+    left_out: set[int] = field(default_factory=set)
+
+
+def _look_over(path: Path, qrels: Qrels) -> _Corpus:
+    found = _Corpus([])
     missing = {document_id for grades in qrels.values() for document_id in grades}
-    count = 0
-    for document in read_corpus(path):
+
+    def leave_out(faults: Faults) -> OnFault:
+        def note(fault: DataError, line: bytes) -> None:
+            faults(fault, line)
+            found.left_out.add(fault.line or 0)
+
+        return note
+
+    documents = read_corpus(path, on_fault=leave_out(found.bad), on_repeated=leave_out(found.repeated))
+    for document in documents:
         missing.discard(document.id)
-        count += 1
-    return count, sorted(missing)
+        found.num_documents += 1
+    if not found.num_documents:
+        raise DataError(f"the file holds no document; {found.bad.first[0]}", path=path)
+    found.missing = sorted(missing)
+    return found
+
+
+def _query(record: dict[str, Any], path: Path, line: int) -> tuple[str, str]:
+    query_id, text = record_id(record, path, line), record.get("text")
+    if isinstance(text, str) and text.strip():
+        return query_id, text
+    found = "is missing" if "text" not in record else f"is {quote(str(text))}"
+    problem = f"'text' {found}; expected a query with at least one visible character"
+    raise DataError(problem, path=path, line=line)
 
 
 def _check_header(cells: list[str], path: Path, line: int) -> None:

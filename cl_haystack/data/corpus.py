@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cl_haystack.data.lines import read_json_objects
+from cl_haystack.data.lines import OnFault, read_json_objects, refuse
 from cl_haystack.data.reading import PARQUET, Records, read_records
 from cl_haystack.data.records import CorpusDocument
 from cl_haystack.errors import DataError, quote
@@ -15,22 +15,44 @@ if TYPE_CHECKING:
 _OWN_FIELDS = ("_id", "title", "text", "metadata")
 
 
-def read_corpus(path: str | Path, *, unique_ids: bool = True) -> Iterator[CorpusDocument]:
+def read_corpus(
+    path: str | Path,
+    *,
+    unique_ids: bool = True,
+    on_fault: OnFault = refuse,
+    on_repeated: OnFault = refuse,
+) -> Iterator[CorpusDocument]:
     """Read a corpus in BEIR's form: ``_id``, ``title``, ``text``, and anything else, which becomes meta.
 
     Title or text may be missing or empty; BEIR's ``metadata`` object is spread into meta. A number as
     ``_id`` is taken as its text.
 
     :param path: a JSONL file, or one named ``.parquet`` with columns of these names.
-    :param unique_ids: refuse an id that was there before; this holds all ids, about 100 bytes each.
+    :param unique_ids: look for ids that were there before; this holds all ids, about 100 bytes each.
+    :param on_fault: told each line that is no document; reading goes on behind it, if this returns.
+    :param on_repeated: told each line whose id was there before; the first document stays.
     :returns: the documents; the file is opened when the first is asked for.
-    :raises DataError: the file is missing or empty, or a line is no document.
+    :raises DataError: the file is missing or empty, or a line cannot be used and nobody wants to know.
     :raises MissingExtraError: the file is Parquet and pyarrow is not installed.
     """
     path = Path(path)
-    records = read_records(path) if path.suffix == PARQUET else read_json_objects(path)
-    documents = corpus_documents(records, path)
-    return _checked(documents, path) if unique_ids else (document for _, document in documents)
+    documents = read_numbered_corpus(path, on_fault)
+    if unique_ids:
+        documents = _unique(documents, path, on_repeated)
+    return (document for _, document in documents)
+
+
+def read_numbered_corpus(path: Path, on_fault: OnFault = refuse) -> Iterator[tuple[int, CorpusDocument]]:
+    """Read a corpus like :func:`read_corpus`, with the line (the row, for Parquet) of each document.
+
+    :param path: the file.
+    :param on_fault: told each line that is no document.
+    :returns: line and document, repeated ids included.
+    :raises DataError: the file is missing or empty, or a line is no document and nobody wants to know.
+    :raises MissingExtraError: the file is Parquet and pyarrow is not installed.
+    """
+    records = read_records(path, on_fault) if path.suffix == PARQUET else read_json_objects(path, on_fault)
+    return corpus_documents(records, path, on_fault)
 
 
 def to_haystack_document(document: CorpusDocument) -> "Document":
@@ -45,38 +67,52 @@ def to_haystack_document(document: CorpusDocument) -> "Document":
     return Document(id=document.id, content=document.content, meta=meta)
 
 
-def _checked(documents: Iterator[tuple[int, CorpusDocument]], path: Path) -> Iterator[CorpusDocument]:
+def _unique(
+    documents: Iterator[tuple[int, CorpusDocument]], path: Path, on_repeated: OnFault
+) -> Iterator[tuple[int, CorpusDocument]]:
     seen: set[str] = set()
     for line, document in documents:
         if document.id in seen:
             problem = f"id {quote(document.id)} is there a second time; rename or remove one"
-            raise DataError(problem, path=path, line=line)
+            on_repeated(DataError(problem, path=path, line=line), b"")
+            continue
         seen.add(document.id)
-        yield document
+        yield line, document
 
 
-def corpus_documents(records: Records, path: Path) -> Iterator[tuple[int, CorpusDocument]]:
+def corpus_documents(
+    records: Records, path: Path, on_fault: OnFault = refuse
+) -> Iterator[tuple[int, CorpusDocument]]:
     """Make documents of the records of a corpus.
 
     :param records: line or row, and what is there.
     :param path: their file, for messages.
+    :param on_fault: told each record that is no document.
     :yields: line or row, and the document.
-    :raises DataError: a record is no document.
+    :raises DataError: a record is no document and nobody wants to know.
     """
     for line, record in records:
-        if "title" not in record and "text" not in record:
-            fields = quote(", ".join(record))
-            problem = f"found the fields {fields}; expected '_id', 'text' and possibly 'title'"
-            raise DataError(problem, path=path, line=line)
-        title, text = (_text(record, name, path, line) for name in ("title", "text"))
-        meta = {name: value for name, value in record.items() if name not in _OWN_FIELDS}
-        extra = record.get("metadata")
-        if isinstance(extra, dict):
-            meta = extra | meta
-        elif extra is not None:
-            meta["metadata"] = extra
-        document_id = record_id(record, path, line)
-        yield line, CorpusDocument(id=document_id, title=title, text=text, meta=meta)
+        try:
+            document = _document(record, path, line)
+        except DataError as fault:
+            on_fault(fault, b"")
+        else:
+            yield line, document
+
+
+def _document(record: dict[str, Any], path: Path, line: int) -> CorpusDocument:
+    if "title" not in record and "text" not in record:
+        fields = quote(", ".join(record))
+        problem = f"found the fields {fields}; expected '_id', 'text' and possibly 'title'"
+        raise DataError(problem, path=path, line=line)
+    title, text = (_text(record, name, path, line) for name in ("title", "text"))
+    meta = {name: value for name, value in record.items() if name not in _OWN_FIELDS}
+    extra = record.get("metadata")
+    if isinstance(extra, dict):
+        meta = extra | meta
+    elif extra is not None:
+        meta["metadata"] = extra
+    return CorpusDocument(id=record_id(record, path, line), title=title, text=text, meta=meta)
 
 
 def record_id(record: dict[str, Any], path: Path, line: int) -> str:

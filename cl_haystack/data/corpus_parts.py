@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from cl_haystack.data.corpus import corpus_documents
-from cl_haystack.data.lines import json_objects, read_lines
+from cl_haystack.data.lines import is_utf16, json_objects, read_lines
 from cl_haystack.data.reading import PARQUET, read_row_groups, row_groups
 from cl_haystack.data.records import CorpusDocument
+from cl_haystack.errors import DataError
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +77,8 @@ def read_part(part: CorpusPart) -> Iterator[CorpusDocument]:
 
 def _raw_lines(path: Path) -> Iterator[bytes]:
     next(read_lines(path), None)  # says what is wrong with the file
+    if is_utf16(path):
+        raise DataError("found UTF-16, which is not read in parts; save the file as UTF-8", path=path)
     with path.open("rb") as file:
         yield from file
 

@@ -1,13 +1,15 @@
 """Lines of text files, numbered, decoded, and with every fault named by path and line.
 
-Files come from spreadsheets and editors of all systems: a byte order mark, CRLF and blank lines are normal;
-another encoding than UTF-8 is an error that says where.
+Files come from spreadsheets and editors of all systems: a byte order mark, CRLF and blank lines are normal,
+and UTF-16 is read where the mark says so. Other lines that are not UTF-8 are faults: no encoding is guessed.
 """
 
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from io import TextIOWrapper
 from itertools import chain
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, BinaryIO, NoReturn
 
 import orjson
 
@@ -15,6 +17,7 @@ from cl_haystack.errors import DataError, quote
 
 _BOM = b"\xef\xbb\xbf"
 _UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
+_NAMED = 5
 
 OnFault = Callable[[DataError, bytes], None]
 """Told a line that cannot be used: what is wrong with it, and its bytes. Reading goes on if it returns."""
@@ -30,22 +33,44 @@ def refuse(fault: DataError, line: bytes) -> NoReturn:
     raise fault
 
 
+@dataclass
+class Faults:
+    """Lines that cannot be used, counted and the first of them named: an ``on_fault`` that goes on.
+
+    :param count: how many there are.
+    :param first: line and problem of the first ones.
+    """
+
+    count: int = 0
+    first: list[str] = field(default_factory=list)
+
+    def __call__(self, fault: DataError, line: bytes) -> None:
+        """Note a line."""
+        self.count += 1
+        if len(self.first) < _NAMED:
+            self.first.append(
+                fault.problem if fault.line is None else f"line {fault.line:,}: {fault.problem}"
+            )
+
+
+def is_utf16(path: Path) -> bool:
+    """Tell whether a file, which can be read, begins with the byte order mark of UTF-16."""
+    with path.open("rb") as file:
+        return file.read(2) in _UTF16_MARKS
+
+
 def read_lines(path: Path) -> Iterator[tuple[int, bytes]]:
     """Yield number and bytes of each line of a file, line end included, without a byte order mark.
 
-    :param path: an UTF-8 text file.
-    :yields: the line's number, from 1, and its bytes.
-    :raises DataError: the file cannot be opened, or is UTF-16.
+    :param path: a text file, UTF-8 or UTF-16 with its mark.
+    :yields: the line's number, from 1, and its bytes, UTF-8 unless the line is broken.
+    :raises DataError: the file cannot be read.
     """
     try:
         with path.open("rb") as file:
-            for number, line in enumerate(file, start=1):
-                if number > 1:
-                    yield number, line
-                    continue
-                if line.startswith(_UTF16_MARKS):
-                    raise DataError("found UTF-16; expected UTF-8: save the file as UTF-8", path=path)
-                yield number, line.removeprefix(_BOM)
+            lines = _utf16_lines(file, path) if file.peek(2)[:2] in _UTF16_MARKS else file
+            for number, line in enumerate(lines, start=1):
+                yield number, line.removeprefix(_BOM) if number == 1 else line
     except FileNotFoundError:
         raise DataError("no such file; check the path", path=path) from None
     except IsADirectoryError:
@@ -54,11 +79,22 @@ def read_lines(path: Path) -> Iterator[tuple[int, bytes]]:
         raise DataError(f"cannot be read: {error.strerror or error}", path=path) from error
 
 
+def _utf16_lines(file: BinaryIO, path: Path) -> Iterator[bytes]:
+    """Half a pair of surrogates, which is no text, becomes bytes that are no UTF-8: a fault of that line."""
+    try:
+        with TextIOWrapper(file, encoding="utf-16", errors="surrogatepass", newline="\n") as text:
+            for line in text:
+                yield line.encode("utf-8", "surrogatepass")
+    except UnicodeDecodeError as error:
+        problem = f"is UTF-16 that ends within a character ({error.reason}); it may be cut off"
+        raise DataError(problem, path=path) from None
+
+
 def read_text_lines(path: Path, on_fault: OnFault = refuse) -> Iterator[tuple[int, str]]:
     """Yield number and text of each line of a file, line end included.
 
-    :param path: an UTF-8 text file.
-    :param on_fault: told each line that is not UTF-8.
+    :param path: a text file, UTF-8 or UTF-16 with its mark.
+    :param on_fault: told each line that is neither.
     :yields: the line's number, from 1, and its text.
     :raises DataError: the file cannot be opened, or a line is not UTF-8 and nobody wants to know.
     """

@@ -1,16 +1,55 @@
 """The records that last: one training pair, and one document of a corpus, validated at the edge."""
 
 from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
 from typing import Annotated, Any
 
 import pydantic
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationInfo, field_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationInfo,
+    field_validator,
+)
 from pydantic_core import PydanticCustomError
 
-from cl_haystack.errors import quote
+from cl_haystack.errors import DataError, quote
 
 # The pattern asks for one character that is not white space: a blank anchor has nothing to be similar to.
 Text = Annotated[str, StringConstraints(pattern=r"\S")]
+
+
+def parse_time(text: str) -> datetime:
+    """Read a point in time: ISO 8601, a date alone included; without a zone it is UTC.
+
+    :param text: such as ``2026-11-24`` or ``2026-11-24T20:00:00+01:00``.
+    :returns: the time, with its zone.
+    :raises DataError: the text is none.
+    """
+    try:
+        time = datetime.fromisoformat(text)
+    except ValueError:
+        problem = f"{quote(text)} is no time; expected ISO 8601, such as 2026-11-24 or 2026-11-24T20:00:00Z"
+        raise DataError(problem) from None
+    return time if time.tzinfo else time.replace(tzinfo=UTC)
+
+
+def time_text(value: Any) -> str:
+    """Return a point in time as text, ISO 8601.
+
+    :param value: a text, or a date or time, as Parquet has them.
+    :returns: the text as it is, or that of the time.
+    :raises ValueError: the value is no time.
+    """
+    text = value.isoformat() if isinstance(value, date) else str(value).strip()
+    try:
+        parse_time(text)
+    except DataError as error:
+        raise ValueError(error.problem) from None
+    return text
 
 
 class Pair(BaseModel):
@@ -32,6 +71,8 @@ class Pair(BaseModel):
     """Where the pair comes from: a file, a method, a person."""
     weight: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1.0
     """How much the pair counts in training, relative to the others."""
+    time: Annotated[str, BeforeValidator(time_text)] | None = None
+    """When it was made or judged, ISO 8601; a split by time holds out the newest."""
     candidate_scores: tuple[Annotated[float, Field(allow_inf_nan=False)], ...] | None = None
     """A teacher's or miner's score of the positive, then of each negative; on any scale."""
 
@@ -79,6 +120,7 @@ _EXPECTED = {
     "label": "0 or 1",
     "source": "a text",
     "weight": "a number greater than 0",
+    "time": "a date or time, ISO 8601, such as 2026-11-24",
     "candidate_scores": "a list of finite numbers, the positive's and then one for each negative",
 }
 

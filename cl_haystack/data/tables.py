@@ -10,7 +10,7 @@ from typing import Any
 
 from cl_haystack.data.lines import OnFault
 from cl_haystack.data.reading import read_field_names, read_records
-from cl_haystack.data.records import Pair
+from cl_haystack.data.records import Pair, time_text
 from cl_haystack.errors import DataError, quote
 
 # In the order in which they are tried; the first that a table has is taken.
@@ -41,12 +41,14 @@ class Columns:
     :param positive: name of the column of texts that belong to them.
     :param label: name of the column of labels, 0 or 1; None where there is none.
     :param score: name of the column of grades; None where there is none.
+    :param time: name of the column that tells when a row was made; None where there is none.
     """
 
     anchor: str
     positive: str
     label: str | None = None
     score: str | None = None
+    time: str | None = None
 
 
 @dataclass
@@ -111,7 +113,7 @@ def pairs_from_table(
     path = Path(path)
     names = read_field_names(path)
     chosen = columns or guess_columns(names, path)
-    for name in filter(None, (chosen.anchor, chosen.positive, chosen.label, chosen.score)):
+    for name in filter(None, (chosen.anchor, chosen.positive, chosen.label, chosen.score, chosen.time)):
         if name not in names:
             raise DataError(f"no column {quote(name)}; it has {', '.join(names)}", path=path)
 
@@ -134,11 +136,12 @@ def _pairs(
         try:
             label = None if columns.label is None else _label(record.get(columns.label))
             score = None if columns.score is None else _score(record.get(columns.score), max_score)
+            time = None if columns.time is None else time_text(record.get(columns.time))
         except ValueError as error:
             skip(DataError(str(error), path=path, line=line), b"")
             continue
         counts.pairs += 1
-        yield Pair(anchor=anchor, positive=positive, label=label, score=score, source=path.name)
+        yield Pair(anchor=anchor, positive=positive, label=label, score=score, time=time, source=path.name)
 
 
 def _text(value: Any) -> str:

@@ -12,7 +12,8 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from cl_haystack.errors import DataError, quote
+from cl_haystack.data.records import parse_time
+from cl_haystack.errors import DataError
 
 CLICKS = ("click", "click_through")
 _EPOCH_DIGITS = 10
@@ -107,21 +108,6 @@ def read_impressions(
     counts.queries = len(impressions)
     counts.clicks = sum(len(impression.clicked) for impression in impressions.values())
     return list(impressions.values())
-
-
-def parse_time(text: str) -> datetime:
-    """Read a point in time: ISO 8601, a date alone included; without a zone it is UTC.
-
-    :param text: such as ``2026-11-24`` or ``2026-11-24T20:00:00+01:00``.
-    :returns: the time, with its zone.
-    :raises DataError: the text is none.
-    """
-    try:
-        time = datetime.fromisoformat(text)
-    except ValueError:
-        problem = f"{quote(text)} is no time; expected ISO 8601, such as 2026-11-24 or 2026-11-24T20:00:00Z"
-        raise DataError(problem) from None
-    return time if time.tzinfo else time.replace(tzinfo=UTC)
 
 
 def _add_click(

@@ -13,8 +13,10 @@ from pathlib import Path
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
-from cl_haystack.data import Pair, read_pairs
-from cl_haystack.data.beir import Oddity, odd
+from cl_haystack.data import Pair
+from cl_haystack.data.beir import Oddity, odd, odd_lines
+from cl_haystack.data.lines import Faults
+from cl_haystack.data.reading import read_numbered_pairs
 from cl_haystack.encoder.protocol import TextEncoder
 from cl_haystack.encoder.vectors import check_finite
 from cl_haystack.errors import DataError
@@ -93,20 +95,22 @@ def read_pair_task(path: str | Path) -> PairTask:
 
     :param path: a file of pairs, each with ``score`` or ``label``.
     :returns: the task.
-    :raises DataError: the file is missing or broken, or no pair has a judgement.
+    :raises DataError: the file as a whole cannot be read, or no pair has a judgement.
     """
     path = Path(path)
     judged: list[Pair] = []
     without: list[str] = []
-    for pair in read_pairs(path):
+    faults = Faults()
+    for _, pair in read_numbered_pairs(path, faults):
         if pair.score is None and pair.label is None:
             without.append(pair.anchor)
         else:
             judged.append(pair)
     if not judged:
+        broken = f"; {faults.count:,} lines are no pair, {faults.first[0]}" if faults.count else ""
         raise DataError(
-            f"none of {len(without):,} pairs has a judgement; expected 'score' (graded similarity, 0 to 1) "
-            "or 'label' (1 the same, 0 not) in each",
+            f"none of {len(without):,} pairs has a judgement{broken}; expected 'score' (graded similarity, "
+            "0 to 1) or 'label' (1 the same, 0 not) in each",
             path=path,
         )
     return PairTask(
@@ -117,6 +121,7 @@ def read_pair_task(path: str | Path) -> PairTask:
         grades=_judgements([pair.score for pair in judged]),
         labels=_judgements([pair.label for pair in judged]),
         oddities=(
+            *odd_lines("lines are no pair and are left out", faults),
             *odd("pairs have neither score nor label and are left out", without),
             *_repeated(judged),
         ),

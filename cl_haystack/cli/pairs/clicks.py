@@ -2,16 +2,18 @@
 
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from cl_haystack.cli.console import err, print_json
-from cl_haystack.cli.pairs.making import AsJson, Origin, Out, write_described
+from cl_haystack.cli.pairs.making import AsJson, GivenCorpus, Origin, Out, tell_oddities, write_described
 
 if TYPE_CHECKING:
     from cl_haystack.data.from_clicks import ClickedDocuments, ClickReport
+    from cl_haystack.data.lines import Faults
     from cl_haystack.data.ubi import ClickCounts
     from cl_haystack.opensearch import Connection
 
@@ -59,18 +61,22 @@ def from_clicks(
 
     cl-haystack pairs from-clicks --queries q.jsonl --events e.jsonl --corpus corpus.jsonl -o pairs.jsonl
     """
+    from cl_haystack.data.beir import odd_lines
     from cl_haystack.data.from_clicks import ClickReport, judge_clicks, pairs_from_clicks
-    from cl_haystack.data.ubi import CLICKS, ClickCounts, parse_time, read_impressions
+    from cl_haystack.data.lines import Faults
+    from cl_haystack.data.records import parse_time
+    from cl_haystack.data.ubi import CLICKS, ClickCounts, read_impressions
     from cl_haystack.errors import DataError
     from cl_haystack.opensearch import Connection
 
     if (index is None) == (corpus is None):
         raise typer.BadParameter("tell where the texts are: either --index or --corpus", param_hint="--index")
-    counts, report = ClickCounts(), ClickReport()
+    counts, report, faults = ClickCounts(), ClickReport(), Faults()
+    given = None if corpus is None else GivenCorpus(corpus)
     with closing(Connection(url)) as connection:
         impressions = read_impressions(
-            _records(queries, connection),
-            _records(events, connection),
+            _records(queries, connection, faults),
+            _records(events, connection, faults),
             counts,
             actions=tuple(action or CLICKS),
             since=None if since is None else parse_time(since),
@@ -79,7 +85,9 @@ def from_clicks(
         chosen = judge_clicks(
             impressions, report, min_clicks=min_clicks, min_skips=min_skips, num_negatives=num_negatives
         )
-        texts = _texts(chosen, corpus, index, field, connection)
+        texts = _texts(chosen, given, index, field, connection)
+    oddities = odd_lines("lines of the log cannot be read and are left out", faults)
+    oddities += given.oddities() if given else []
     pairs = list(pairs_from_clicks(chosen, texts, report))
     if not pairs:
         raise DataError(f"no pair could be made: {_skipped(counts, report)}; nothing was written")
@@ -87,8 +95,10 @@ def from_clicks(
     origin = Origin(f"from-clicks ({queries}, {events})", files, "clicks", since or "", until or "")
     write_described(pairs, out, origin, counts.as_dict)
     if as_json:
-        print_json({"log": counts.as_dict(), "pairs": report.as_dict()})
+        told = [asdict(oddity) for oddity in oddities]
+        print_json({"log": counts.as_dict(), "pairs": report.as_dict(), "oddities": told})
         return
+    tell_oddities(oddities)
     if report.seen_at_several < _LITTLE_SEEN_AT_SEVERAL:
         err.print(
             f"warning: only {report.seen_at_several:.0%} of the results were shown at several positions; "
@@ -103,24 +113,27 @@ def from_clicks(
     )
 
 
-def _records(name: str, connection: "Connection") -> Iterator[dict[str, Any]]:
+def _records(name: str, connection: "Connection", faults: "Faults") -> Iterator[dict[str, Any]]:
     from cl_haystack.data.lines import read_json_objects
     from cl_haystack.opensearch.records import read_records
 
     if name.endswith(_FILE_ENDINGS):
-        return (record for _, record in read_json_objects(Path(name)))
+        return (record for _, record in read_json_objects(Path(name), faults))
     return read_records(connection, name)
 
 
 def _texts(
-    chosen: "ClickedDocuments", corpus: Path | None, index: str | None, field: str, connection: "Connection"
+    chosen: "ClickedDocuments",
+    given: GivenCorpus | None,
+    index: str | None,
+    field: str,
+    connection: "Connection",
 ) -> dict[str, str]:
-    from cl_haystack.data import read_corpus
     from cl_haystack.opensearch.records import read_texts
 
     wanted = chosen.documents
-    if corpus is not None:
-        return {d.id: d.content for d in read_corpus(corpus, unique_ids=False) if d.id in wanted}
+    if given is not None:
+        return {d.id: d.content for d in given.documents() if d.id in wanted}
     assert index is not None
     return read_texts(connection, index, wanted, field=field)
 

@@ -1,5 +1,6 @@
 """``cl-haystack pairs from-generator``: questions that a model makes up."""
 
+from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any
@@ -7,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from cl_haystack.cli.console import err, print_json, progress_bar
-from cl_haystack.cli.pairs.making import AsJson, Origin, Out, write_described
+from cl_haystack.cli.pairs.making import AsJson, GivenCorpus, Origin, Out, tell_oddities, write_described
 
 
 def from_generator(
@@ -42,20 +43,19 @@ def from_generator(
     cl-haystack pairs from-generator corpus.jsonl --pipeline generator.yaml --bundle bundle -o pairs.jsonl
     """
     from cl_haystack.cli.models import open_model
-    from cl_haystack.data import read_corpus
     from cl_haystack.data.synthesis import PROMPT, SynthesisCounts, generate_with, pairs_from_generator
     from cl_haystack.errors import DataError
 
-    counts = SynthesisCounts()
+    counts, given = SynthesisCounts(), GivenCorpus(corpus)
     generator = _component(pipeline, component)
     encoder = None if bundle is None else open_model(bundle)[0]
     with progress_bar("asking") as on_progress:
         pairs = pairs_from_generator(
-            islice(read_corpus(corpus), max_documents),
+            islice(given.documents(), max_documents),
             generate_with(generator),
             counts,
             encoder=encoder,
-            prompt=PROMPT if prompt is None else prompt.read_text(encoding="utf-8"),
+            prompt=PROMPT if prompt is None else _read_prompt(prompt),
             num_questions=num_questions,
             top_k=top_k,
             on_progress=on_progress,
@@ -66,8 +66,9 @@ def from_generator(
     origin = Origin(f"from-generator ({name})", (corpus, pipeline), f"nobody: made up by {name}")
     write_described(pairs, out, origin, counts.as_dict)
     if as_json:
-        print_json(counts.as_dict())
+        print_json(counts.as_dict() | {"oddities": [asdict(oddity) for oddity in given.oddities()]})
         return
+    tell_oddities(given.oddities())
     err.print(
         f"{out}: {counts.pairs:,} pairs of {counts.questions:,} questions about {counts.documents:,} "
         f"documents; dropped: {counts.not_found:,} (do not find their document), {counts.copied:,} (copied), "
@@ -76,6 +77,15 @@ def from_generator(
         markup=False,
         soft_wrap=True,
     )
+
+
+def _read_prompt(path: Path) -> str:
+    from cl_haystack.errors import ConfigurationError
+
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ConfigurationError(f"{path}: is not UTF-8 ({error.reason}); save it as UTF-8") from None
 
 
 def _component(path: Path, name: str) -> Any:

@@ -1,7 +1,7 @@
 """``cl-haystack pairs from-corpus | from-qrels``: pairs from documents and judgements."""
 
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
 from enum import StrEnum
 from itertools import chain
 from pathlib import Path
@@ -12,12 +12,12 @@ import typer
 from cl_haystack.cli.console import err, print_json
 
 if TYPE_CHECKING:
-    from cl_haystack.data import Pair, PairCounts
+    from cl_haystack.data import CorpusDocument, Pair, PairCounts
+    from cl_haystack.data.beir import Oddity
 
 Out = Annotated[Path, typer.Option("-o", "--out", metavar="PAIRS.jsonl", help="File to write.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the counts as JSON.")]
 
-_FILES_NAMED = 5
 _SKIPPED = {
     "duplicates": "the same pair was there before",
     "without_title": "no title",
@@ -71,20 +71,22 @@ def from_corpus(
 
     cl-haystack pairs from-corpus docs/ --method section --method question -o pairs.jsonl
     """
-    from cl_haystack.data import PairCounts, pairs_from_corpus, read_corpus
+    from cl_haystack.data import PairCounts, pairs_from_corpus
+    from cl_haystack.data.beir import odd
     from cl_haystack.data.folders import FolderCounts, read_folder
 
-    counts, files = PairCounts(), FolderCounts()
+    counts, files, given = PairCounts(), FolderCounts(), GivenCorpus(corpus)
     methods = method or [Method.TITLE]
-    documents = read_folder(corpus, files) if corpus.is_dir() else read_corpus(corpus)
+    documents = read_folder(corpus, files) if corpus.is_dir() else given.documents()
     pairs = pairs_from_corpus(documents, counts, methods=methods, seed=seed)
     names = ", ".join(map(str, methods))
     sources = () if corpus.is_dir() else (corpus,)
     origin = Origin(f"from-corpus ({names}, seed {seed})", sources, "nobody: parts of the same document")
-    _write(pairs, counts, out, corpus, origin, as_json=as_json)
-    if files.unreadable:
-        named = ", ".join(files.unreadable[:_FILES_NAMED])
-        err.print(f"{len(files.unreadable):,} files hold no text or cannot be read: {named}", markup=False)
+
+    def oddities() -> "list[Oddity]":
+        return given.oddities() + odd("files hold no text or cannot be read", files.unreadable)
+
+    _write(pairs, counts, out, corpus, origin, oddities, as_json=as_json)
 
 
 def from_qrels(
@@ -103,7 +105,8 @@ def from_qrels(
 ) -> None:
     """Make a pair query → document of each judgement above 0.
 
-    Judgements of unknown documents and queries, and queries without judgement, are counted and named.
+    Lines that cannot be used, judgements of unknown documents and queries, and queries without judgement are
+    counted and named.
 
     [bold]Examples[/bold]
 
@@ -112,16 +115,48 @@ def from_qrels(
     cl-haystack pairs from-qrels graded --num-negatives 3 --scores -o pairs.jsonl
     """
     from cl_haystack.data import PairCounts, pairs_from_qrels, read_beir
-    from cl_haystack.data.unknown_ids import find_unknown_ids
 
     counts = PairCounts()
     task = read_beir(directory, split)
-    for line in find_unknown_ids(directory, split).describe():
-        err.print(f"warning: {line}", markup=False, soft_wrap=True)
     pairs = pairs_from_qrels(task, counts, num_negatives=num_negatives, with_scores=scores)
     files = (directory / "corpus.jsonl", directory / "queries.jsonl", directory / "qrels" / f"{split}.tsv")
     origin = Origin(f"from-qrels ({split})", files, "whoever made the judgements")
-    _write(pairs, counts, out, directory, origin, as_json=as_json)
+    _write(pairs, counts, out, directory, origin, lambda: task.oddities, as_json=as_json)
+
+
+class GivenCorpus:
+    """A corpus of which the lines that cannot be used are left out, counted and named.
+
+    :param path: the file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        from cl_haystack.data.lines import Faults
+
+        self._path = path
+        self._bad, self._repeated = Faults(), Faults()
+
+    def documents(self) -> "Iterator[CorpusDocument]":
+        """Read the documents."""
+        from cl_haystack.data import read_corpus
+
+        return read_corpus(self._path, on_fault=self._bad, on_repeated=self._repeated)
+
+    def oddities(self) -> "list[Oddity]":
+        """Return what was left out so far."""
+        from cl_haystack.data.beir import odd_lines
+
+        lines = f"lines of {self._path.name}"
+        return [
+            *odd_lines(f"{lines} are no document and left out", self._bad),
+            *odd_lines(f"{lines} repeat an id and are left out", self._repeated),
+        ]
+
+
+def tell_oddities(oddities: "Iterable[Oddity]") -> None:
+    """Print what makes data smaller or odd."""
+    for oddity in oddities:
+        err.print(f"note: {oddity}", markup=False, soft_wrap=True)
 
 
 @dataclass(frozen=True)
@@ -176,6 +211,7 @@ def _write(
     out: Path,
     source: Path,
     origin: Origin,
+    oddities: "Callable[[], Sequence[Oddity]]",
     *,
     as_json: bool,
 ) -> None:
@@ -183,11 +219,13 @@ def _write(
 
     first = next(pairs, None)
     if first is None:
-        raise DataError(f"no pair could be made: {_skipped(counts)}; nothing was written", path=source)
+        why = "; ".join(filter(None, [_skipped(counts), *map(str, oddities())]))
+        raise DataError(f"no pair could be made: {why}; nothing was written", path=source)
     write_described(chain([first], pairs), out, origin, counts.as_dict)
     if as_json:
-        print_json(counts.as_dict())
+        print_json(counts.as_dict() | {"oddities": [asdict(oddity) for oddity in oddities()]})
         return
+    tell_oddities(oddities())
     skipped = _skipped(counts)
     err.print(f"{out}: {counts.pairs:,} pairs" + (f"; skipped: {skipped}" if skipped else ""))
 

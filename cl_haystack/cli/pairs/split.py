@@ -23,14 +23,19 @@ class Group(StrEnum):
     document = "document"
     query = "query"
     source = "source"
+    time = "time"
 
 
 def split(
     pairs: Pairs,
     train: Annotated[Path, typer.Option(metavar="TRAIN.jsonl", help="Pairs to train on.")],
     held_out: Annotated[Path, typer.Option(metavar="TEST.jsonl", help="Pairs to measure with.")],
-    by: Annotated[Group, typer.Option(help="What must not be in both files.")] = Group.document,
-    fraction: Annotated[float, typer.Option(help="Expected share of held-out groups.")] = 0.2,
+    by: Annotated[
+        Group, typer.Option(help="What must not be in both files; time: the newest are held out.")
+    ] = Group.document,
+    fraction: Annotated[
+        float, typer.Option(help="Expected share of held-out groups, or of the newest pairs.")
+    ] = 0.2,
     seed: Annotated[int, typer.Option(help="Another seed gives another split.")] = 0,
     as_json: AsJson = False,
 ) -> None:
@@ -38,14 +43,16 @@ def split(
 
     Pairs that share a text with the held-out part without being in it are in neither file, and counted.
 
-    [bold]Example[/bold]
+    [bold]Examples[/bold]
 
     cl-haystack pairs split pairs.jsonl --train train.jsonl --held-out test.jsonl --fraction 0.1
+
+    cl-haystack pairs split pairs.jsonl --train past.jsonl --held-out recent.jsonl --by time
     """
     from cl_haystack.data import read_pairs
-    from cl_haystack.data.subsets import split_pairs
+    from cl_haystack.data.splitting import split_pairs
 
-    name = f"split by {by.value}, seed {seed}"
+    name = f"split by {by.value}" + (f", seed {seed}" if by is not Group.time else "")
     parts = split_pairs(list(read_pairs(pairs)), by=by.value, fraction=fraction, seed=seed)
     for part, path in zip(parts[:2], (train, held_out), strict=True):
         _write(pairs, part, path, name)
@@ -74,7 +81,7 @@ def sample(
     cl-haystack pairs sample pairs.jsonl --size 100 --size 300 --size 1000 -o few
     """
     from cl_haystack.data import read_pairs
-    from cl_haystack.data.subsets import nested_subsets
+    from cl_haystack.data.splitting import nested_subsets
 
     for wanted, part in nested_subsets(list(read_pairs(pairs)), size, seed=seed).items():
         path = out / f"{wanted}.jsonl"

@@ -22,6 +22,9 @@ def from_table(
     ] = None,
     label: Annotated[str | None, typer.Option(metavar="COLUMN", help="Column of labels, 0 or 1.")] = None,
     score: Annotated[str | None, typer.Option(metavar="COLUMN", help="Column of grades.")] = None,
+    time: Annotated[
+        str | None, typer.Option(metavar="COLUMN", help="Column that tells when a row was made, ISO 8601.")
+    ] = None,
     max_score: Annotated[
         float, typer.Option(min=1e-9, help="Highest grade of the scale, such as 5 for STS.")
     ] = 1.0,
@@ -42,9 +45,9 @@ def from_table(
     from cl_haystack.data.tables import Columns, TableCounts, pairs_from_table
     from cl_haystack.errors import DataError
 
-    if (anchor is None) != (positive is None) or (anchor is None and (label or score)):
+    if (anchor is None) != (positive is None) or (anchor is None and (label or score or time)):
         raise typer.BadParameter("name both columns of texts, or none", param_hint="--anchor, --positive")
-    columns = None if anchor is None or positive is None else Columns(anchor, positive, label, score)
+    columns = None if anchor is None or positive is None else Columns(anchor, positive, label, score, time)
     counts = TableCounts()
     faults: list[DataError] = []
 

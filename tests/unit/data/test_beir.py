@@ -114,13 +114,37 @@ def test_a_split_whose_queries_are_all_unknown_is_an_error(directory):
         ("{", "expected one JSON object"),
     ],
 )
-def test_a_broken_document_is_named(directory, line, part):
+def test_a_broken_document_is_named_and_left_out_of_a_task(directory, line, part):
+    before = list(read_corpus(directory / "corpus.jsonl"))
     with (directory / "corpus.jsonl").open("a") as file:
         file.write(line)
     with pytest.raises(DataError) as caught:
-        read_beir(directory, "test")
+        list(read_corpus(directory / "corpus.jsonl"))
     assert caught.value.line == 4
     assert part in str(caught.value)
+    task = read_beir(directory, "test")
+    assert (task.num_documents, list(task.corpus())) == (3, before)
+    [oddity, _] = task.oddities
+    assert oddity.what.startswith("lines of corpus.jsonl")
+    assert oddity.examples == (f"line 4: {caught.value.problem}",)
+
+
+def test_broken_and_repeated_lines_make_a_task_smaller_and_are_counted(directory):
+    with (directory / "queries.jsonl").open("ab") as file:
+        file.write('\n{"_id": "q1", "text": "again"}\n{"_id": "q8", "text": "Käse"}\n{'.encode("latin-1"))
+    with (directory / "qrels" / "test.tsv").open("a") as file:
+        file.write("q1\td1\t0\nq2 d1 1\nq2\td2\t1.5\n")
+    with (directory / "corpus.jsonl").open("a") as file:
+        file.write('{"_id": "d1", "text": "again"}\n' * 2 + '{"_id": "d9"}\n{"_id": "d4", "text": "x"}\n')
+    task = read_beir(directory, "test")
+    assert task.qrels == {"q1": {"d1": 2, "d2": 0}, "q2": {"d2": 1}}
+    assert task.num_documents == len(list(task.corpus())) == 4
+    assert [(oddity.count, oddity.examples[0][:6]) for oddity in task.oddities] == [
+        (1, "line 6"), (2, "line 4"), (3, "line 5"), (3, "line 5"), (1, "q3"),
+    ]  # fmt: skip
+    (directory / "corpus.jsonl").write_text("{\n[1]\n")
+    with pytest.raises(DataError, match="holds no document; line 1: unexpected end"):
+        read_beir(directory, "test")
 
 
 def test_ids_are_not_held_when_told_so(directory):

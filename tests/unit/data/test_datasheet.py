@@ -10,7 +10,6 @@ from cl_haystack.bundle import Manifest
 from cl_haystack.cli.main import app
 from cl_haystack.data import Pair, write_pairs
 from cl_haystack.data.datasheet import Step, carry_datasheet, describe_pairs, read_datasheet
-from cl_haystack.data.unknown_ids import find_unknown_ids
 from cl_haystack.errors import DataError
 
 GOLDEN = Path(__file__).parent.parent.parent / "golden" / "bundle_manifest_v1.json"
@@ -78,20 +77,18 @@ def test_the_sheet_reaches_provenance_and_model_card(pairs, tmp_path):
     assert "| judged by | us |" in card
 
 
-def test_unknown_ids_are_named_with_their_lines(tmp_path):
+def test_what_judgements_do_not_know_is_counted_and_named(tmp_path):
     (tmp_path / "qrels").mkdir()
     (tmp_path / "corpus.jsonl").write_text('{"_id": "d1", "text": "yes"}\n{"_id": "d2", "text": "no"}\n')
     (tmp_path / "queries.jsonl").write_text('{"_id": "q1", "text": "what"}\n{"_id": "q9", "text": "alone"}\n')
     rows = ["query-id\tcorpus-id\tscore", "q1\td1\t2", "q1\tgone\t1", "q1\td2\t0", "q7\td1\t1"]
     (tmp_path / "qrels" / "train.tsv").write_text("\n".join(rows))
-    assert list(find_unknown_ids(tmp_path, "train").describe()) == [
-        "1 judged queries have no text: train.tsv:5 'q7'",
-        "1 judged documents are not in the corpus: train.tsv:3 'gone'",
-        "1 queries have no judgement in any split: 'q9'",
-    ]
     options = ("-o", tmp_path / "p.jsonl", "--num-negatives", "2", "--scores", "--json")
     told = json.loads(run("pairs", "from-qrels", tmp_path, *options))
     assert (told["pairs"], told["missing_documents"], told["not_relevant"]) == (1, 1, 1)
+    assert [(oddity["count"], oddity["examples"]) for oddity in told["oddities"]] == [
+        (1, ["gone"]), (1, ["q7"]), (1, ["q9"]),
+    ]  # fmt: skip
     assert json.loads((tmp_path / "p.jsonl").read_text()) == {
         "anchor": "what", "positive": "yes", "negatives": ["no"], "score": 1.0,
         "source": f"{tmp_path.name}/train",

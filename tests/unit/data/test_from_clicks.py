@@ -9,7 +9,8 @@ import pytest
 
 from cl_haystack.data.click_model import fit_click_model
 from cl_haystack.data.from_clicks import ClickReport, judge_clicks, pairs_from_clicks
-from cl_haystack.data.ubi import ClickCounts, parse_time, read_impressions
+from cl_haystack.data.records import parse_time
+from cl_haystack.data.ubi import ClickCounts, read_impressions
 from cl_haystack.errors import ConfigurationError, DataError
 from tests.unit.data.click_simulation import EXAMINATION, simulate
 

@@ -4,6 +4,7 @@ import orjson
 import pytest
 
 from cl_haystack.data import Pair, read_pairs, write_pairs
+from cl_haystack.data.corpus_parts import split_corpus
 from cl_haystack.errors import DataError, MissingExtraError
 
 GOOD = b'{"anchor": "a", "positive": "p"}\n'
@@ -130,8 +131,20 @@ def test_records_before_the_broken_one_are_delivered(tmp_path):
         next(pairs)
 
 
-def test_utf16_is_named(tmp_path):
-    assert "UTF-16" in fault(tmp_path, GOOD.decode().encode("utf-16"))[1]
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
+def test_utf16_is_read_where_its_mark_says_so(tmp_path, encoding):
+    lines = ['{"anchor": "Käse \U0001f600 \u0a0a", "positive": "p"}', "", '{"anchor": 1}']
+    content = ("\ufeff" + "\r\n".join(lines)).encode(encoding)
+    path = write(tmp_path, content)
+    pairs = read_pairs(path)
+    assert next(pairs).anchor == "Käse \U0001f600 \u0a0a"
+    with pytest.raises(DataError, match=r"pairs.jsonl:3: field 'anchor' is '1'"):
+        next(pairs)
+    half = content.replace("\U0001f600".encode(encoding), "\ud83d".encode(encoding, "surrogatepass"))
+    assert "is not UTF-8" in fault(tmp_path, half)[1]
+    assert "ends within a character" in fault(tmp_path, content[:3])[1]
+    with pytest.raises(DataError, match="UTF-16, which is not read in parts"):
+        split_corpus(write(tmp_path, content), 100)
 
 
 def test_missing_file_directory_and_unknown_ending(tmp_path):

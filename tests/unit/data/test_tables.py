@@ -1,5 +1,7 @@
 """Tables with two columns of texts become pairs; rows that cannot are counted and named."""
 
+from datetime import date
+
 import pytest
 
 from cl_haystack.data import Pair
@@ -39,9 +41,12 @@ def test_labels_and_grades_are_read_and_broken_rows_are_named(tmp_path):
 def test_parquet_is_read(tmp_path):
     pa = pytest.importorskip("pyarrow")
     pq = pytest.importorskip("pyarrow.parquet")
-    pq.write_table(pa.table({"query": ["a", None], "document": ["b", "c"]}), tmp_path / "t.parquet")
+    table = {"query": ["a", None], "document": ["b", "c"], "day": [date(2026, 1, 2), None]}
+    pq.write_table(pa.table(table), tmp_path / "t.parquet")
     counts = TableCounts()
-    assert [pair.positive for pair in pairs_from_table(tmp_path / "t.parquet", counts)] == ["b"]
+    columns = Columns("query", "document", time="day")
+    [pair] = pairs_from_table(tmp_path / "t.parquet", counts, columns=columns)
+    assert (pair.positive, pair.time) == ("b", "2026-01-02")
     assert counts.without_text == 1
 
 
