@@ -87,7 +87,7 @@ def _look_at_texts(intake: Intake, columns: Columns, findings: Findings) -> None
         for ids in (columns.anchor, columns.positive):
             findings.add(kind, np.isin(ids, wanted))
         findings.add_places(kind, columns.negatives_of[np.isin(columns.negatives, wanted)])
-    num_chars = np.array(intake.texts.num_chars)
+    num_chars = intake.texts.num_chars
     for ids in (columns.anchor, columns.positive):
         findings.add_places(Kind.LENGTH, pairs[relations.odd_lengths(ids[pairs], num_chars)])
 
@@ -107,7 +107,7 @@ def _look_at_relations(intake: Intake, columns: Columns, alike: Alike, findings:
     usable &= ~findings.has(Kind.NEAR_DUPLICATE)
     findings.set_known_positives(relations.known_positives(columns, alike))
     findings.add(Kind.BOILERPLATE, relations.boilerplate(columns, leaders, among=usable))
-    num_chars = np.array(intake.texts.num_chars)
+    num_chars = intake.texts.num_chars
     similar = relations.similar_documents(columns, leaders, num_chars, among=usable)
     findings.add_others(Kind.SIMILAR_DOCUMENT, similar)
 

@@ -68,7 +68,7 @@ class Intake:
         self.with_personal_data: set[int] = set()
         self.in_other_language: dict[int, str] = {}
         self._place = array("q")  # of a text: its record
-        self._slot = array("l")  # its place in the record
+        self._slot = array("I")  # its place in the record
         self._language = None if language is None else LanguageGuess(language)
         # First of all, so that a text of the evaluation leads whatever is like it.
         self.evaluation: EvaluationTexts | None = None
@@ -99,13 +99,13 @@ class Intake:
             label.append(record.get("label", NO_LABEL))
             score.append(record.get("score", np.nan))
         return Columns(
-            line=np.array(line),
-            anchor=np.array(anchor),
-            positive=np.array(positive),
-            negatives=np.array(negatives),
-            negatives_of=np.array(negatives_of),
-            label=np.array(label),
-            score=np.array(score),
+            line=np.asarray(line),
+            anchor=np.asarray(anchor),
+            positive=np.asarray(positive),
+            negatives=np.asarray(negatives),
+            negatives_of=np.asarray(negatives_of),
+            label=np.asarray(label),
+            score=np.asarray(score),
         )
 
     def text(self, text_id: int) -> str:

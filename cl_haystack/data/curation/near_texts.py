@@ -69,23 +69,65 @@ class Alike:
         return np.fromiter(self._others, dtype=np.int64, count=len(self._others))
 
 
+class _Numbers:
+    """Numbers of digests, from 0, in the order of their coming: 12 bytes a slot, a dict takes 150 a text.
+
+    Slots are searched one after the other (linear probing); a third of them at least is free.
+    """
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._make_room(1 << 10)
+
+    def of(self, digest: int) -> int:
+        """Return the number of a 64-bit digest; that of a new one is the count of all before."""
+        slot = self._slot(digest)
+        if not self._numbers[slot]:
+            if 3 * self._count >= 2 * len(self._numbers):
+                self._make_room(2 * len(self._numbers))
+                slot = self._slot(digest)
+            self._count += 1
+            self._digests[slot], self._numbers[slot] = digest, self._count
+        return self._numbers[slot] - 1
+
+    def _slot(self, digest: int) -> int:
+        mask = len(self._numbers) - 1
+        slot = digest & mask
+        while self._numbers[slot] and self._digests[slot] != digest:
+            slot = (slot + 1) & mask
+        return slot
+
+    def _make_room(self, num_slots: int) -> None:
+        known = zip(self._digests, self._numbers, strict=True) if self._count else ()
+        self._digests, self._numbers = array("Q", bytes(8 * num_slots)), array("I", bytes(4 * num_slots))
+        for digest, number in known:
+            if number:
+                slot = self._slot(digest)
+                self._digests[slot], self._numbers[slot] = digest, number
+
+
 class TextTable:
-    """Distinct texts by number, with what is remembered of each: under 1 kB, whatever its length.
+    """Distinct texts by number, with what is remembered of each: 160 bytes, whatever its length.
 
     :param text_of: reads a text again.
     """
 
     def __init__(self, text_of: Callable[[int], str]) -> None:
-        self.num_chars = array("q")
+        self._num_chars = array("I")
         self.frequency: Counter[str] = Counter()
         """In how many distinct texts a word is."""
-        self._ids: dict[int, int] = {}
+        self._numbers = _Numbers()
         self._signatures: list[NDArray[np.uint8]] = []
         self._waiting: list[list[str]] = []
         self._words = lru_cache(_TEXTS_HELD)(lambda text_id: word_list(text_of(text_id)))
 
     def __len__(self) -> int:
-        return len(self.num_chars)
+        return len(self._num_chars)
+
+    @property
+    def num_chars(self) -> Ids:
+        """Length of each text, ``(texts,)``."""
+        return np.array(self._num_chars, dtype=np.int64)
 
     def add(self, text: str) -> tuple[int, list[str] | None]:
         """Return the number of a text, and its words where it is new.
@@ -95,20 +137,18 @@ class TextTable:
         """
         form = normalized(text)
         digest = blake2b(form.encode("utf-8", "surrogatepass"), digest_size=8).digest()
-        key = int.from_bytes(digest, "big")
-        known = self._ids.get(key)
-        if known is not None:
-            return known, None
-        self._ids[key] = len(self)
+        number = self._numbers.of(int.from_bytes(digest, "big"))
+        if number < len(self):
+            return number, None
         words = word_list(text)
-        self.num_chars.append(len(form))
+        self._num_chars.append(len(form))
         self.frequency.update(set(words))
         start = " ".join(words)[:_TRIPLES_FROM_CHARS]
         triples = map("".join, zip(start, start[1:], start[2:], strict=False))
         self._waiting.append([*words, *triples] or [start])
         if len(self._waiting) == _HASHED_AT_ONCE:
             self._hash()
-        return len(self) - 1, words
+        return number, words
 
     def alike(self) -> "Alike":
         """Compare all texts, and return which are the same but for small edits."""
@@ -116,12 +156,20 @@ class TextTable:
         found = Alike(len(self))
         if len(self) < 2:
             return found
-        signatures = np.concatenate(self._signatures)  # (texts, hashes)
-        self._signatures = [signatures]
-        for first, second in _candidates(signatures, np.array(self.num_chars)):
+        for first, second in _candidates(self._take_signatures(), self.num_chars):
             if found.wants(first, second) and self._is_same(first, second):
                 found.add(first, second)
         return found
+
+    def _take_signatures(self) -> NDArray[np.uint8]:
+        """Put the parts together, each freed as it is copied; they are not needed again."""
+        signatures = np.empty((len(self), _NUM_HASHES), dtype=np.uint8)
+        end = len(self)
+        while self._signatures:
+            part = self._signatures.pop()
+            signatures[end - len(part) : end] = part
+            end -= len(part)
+        return signatures
 
     def _is_same(self, first: int, second: int) -> bool:
         return is_same_statement(self._words(first), self._words(second), self.frequency.__getitem__)

@@ -55,14 +55,13 @@ def near_duplicates(columns: Columns, alike: Alike, *, among: Mask) -> Ids:
     negatives = np.zeros(len(columns.line), dtype=np.uint64)
     np.add.at(negatives, columns.negatives_of, _hashed(alike.leaders[columns.negatives].astype(np.uint64)))
     swappable = _is_judged(columns)
-    first: dict[tuple[int, int, int], int] = {}
-    for place in np.flatnonzero(among).tolist():
+    first: dict[tuple[int, int, int], int] = {}  # no other line than these can be the same as one of them
+    for place in np.flatnonzero(concerned).tolist():
         anchor, positive = int(columns.anchor[place]), int(columns.positive[place])
         rest = int(negatives[place])
-        if concerned[place]:
-            keys = [(a, p, rest) for a in alike.of(anchor) for p in alike.of(positive)]
-            keys += [(p, a, n) for a, p, n in keys] if swappable[place] else []
-            other[place] = min((first[key] for key in keys if key in first), default=NONE)
+        keys = [(a, p, rest) for a in alike.of(anchor) for p in alike.of(positive)]
+        keys += [(p, a, n) for a, p, n in keys] if swappable[place] else []
+        other[place] = min((first[key] for key in keys if key in first), default=NONE)
         first.setdefault((anchor, positive, rest), place)
     return other
 
@@ -80,10 +79,10 @@ def contradictions(columns: Columns, leaders: Ids) -> Ids:
     places = np.flatnonzero(columns.is_pair & _is_judged(columns))
     keys = _keys(columns, leaders)[places]
     order = np.argsort(keys, kind="stable")
-    ends = np.flatnonzero(np.diff(keys[order])) + 1
-    for group in np.split(places[order], ends):
-        if len(group) > 1:
-            _contradict(group, columns, other)
+    starts = np.flatnonzero(np.diff(keys[order], prepend=~keys[order[:1]]))
+    sizes = np.diff(starts, append=len(keys))
+    for start, size in zip(starts[sizes > 1].tolist(), sizes[sizes > 1].tolist(), strict=True):
+        _contradict(places[order[start : start + size]], columns, other)
     return other
 
 
@@ -99,6 +98,7 @@ def known_positives(columns: Columns, alike: Alike) -> Mask:
     anchors = columns.anchor[columns.negatives_of]
     result: Mask = np.isin(_mix(anchors, columns.negatives), known)
     edited = alike.texts()
+    positive &= np.isin(columns.anchor, edited) | np.isin(columns.positive, edited)
     pairs = set(zip(columns.anchor[positive].tolist(), columns.positive[positive].tolist(), strict=True))
     for place in np.flatnonzero(~result & (np.isin(anchors, edited) | np.isin(columns.negatives, edited))):
         anchor, negative = int(anchors[place]), int(columns.negatives[place])
@@ -138,15 +138,14 @@ def similar_documents(columns: Columns, leaders: Ids, num_chars: Ids, *, among: 
     places = np.flatnonzero(among)
     places = places[num_chars[columns.positive[places]] >= _DOCUMENT_CHARS]
     texts = columns.positive[places]
-    first_place = dict(zip(texts[::-1].tolist(), places[::-1].tolist(), strict=True))  # the first one stays
-    by_class: dict[int, int] = {}
-    for text in np.unique(texts).tolist():
-        by_class.setdefault(int(leaders[text]), text)
+    _, classes = np.unique(leaders[texts], return_inverse=True)
+    lowest = np.full(len(texts), np.iinfo(np.int64).max)
+    np.minimum.at(lowest, classes, texts)
+    representatives = lowest[classes]  # (places,)
+    edited = np.flatnonzero(representatives != texts)
+    known, first = np.unique(texts, return_index=True)
     other = np.full(len(columns.line), NONE)
-    for place, text in zip(places.tolist(), texts.tolist(), strict=True):
-        representative = by_class[int(leaders[text])]
-        if representative != text:
-            other[place] = first_place[representative]
+    other[places[edited]] = places[first[np.searchsorted(known, representatives[edited])]]
     return other
 
 
