@@ -4,9 +4,11 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 from rich.table import Table
 
 from cl_haystack.cli.console import out, print_json, progress_bar
+from cl_haystack.cli.search_options import parse_filters, parse_threshold
 
 _SNIPPET_CHARS = 100
 _SHOWN_GROUPS = 50
@@ -16,11 +18,16 @@ def duplicates(
     bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="A bundle: its directory or packed file.")],
     name: Annotated[str, typer.Option("--index", help="Name of the index or alias.")],
     threshold: Annotated[
-        float | None,
+        str,
         typer.Option(
-            help="Least similarity of two duplicates, such as 0.95; default: the bundle's own threshold "
-            "'duplicate', which evaluate --calibrate writes."
+            metavar="SIMILARITY|NAME",
+            help="Least similarity of two duplicates, such as 0.95, or the name of a threshold that evaluate "
+            "--calibrate has written into the bundle.",
         ),
+    ] = "duplicate",
+    filters: Annotated[
+        list[str] | None,
+        typer.Option(metavar="FILTERS", help="Among these documents alone, as in query --filters."),
     ] = None,
     url: Annotated[str | None, typer.Option(help="Address of OpenSearch (default: $OPENSEARCH_URL).")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print all groups as JSON.")] = False,
@@ -37,11 +44,12 @@ def duplicates(
 
     from cl_haystack.bundle import ModelBundle
     from cl_haystack.opensearch import OpenSearchIndex
-    from cl_haystack.opensearch.scores import DUPLICATE
 
     with closing(OpenSearchIndex(url, name, ModelBundle.load(bundle))) as index:
         with progress_bar(f"duplicates in {name}") as on_progress:
-            groups = index.duplicates(DUPLICATE if threshold is None else threshold, on_progress=on_progress)
+            groups = index.duplicates(
+                parse_threshold(threshold), filters=parse_filters(filters or []), on_progress=on_progress
+            )
         if as_json:
             print_json([{"ids": group.ids, "lowest_similarity": group.lowest_similarity} for group in groups])
             return
@@ -50,7 +58,7 @@ def duplicates(
             for position, document in enumerate(index.get_documents(group.ids)):
                 first = (str(number), f"≥ {group.lowest_similarity:.3f}") if position == 0 else ("", "")
                 snippet = " ".join((document.content or "").split())[:_SNIPPET_CHARS]
-                table.add_row(*first, document.id, snippet)
+                table.add_row(*first, escape(document.id), escape(snippet))
     if groups:
         out.print(table)
     if len(groups) > _SHOWN_GROUPS:

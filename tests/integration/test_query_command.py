@@ -1,0 +1,86 @@
+"""``cl-haystack query``: what its options find, and what it says of wrong ones."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from haystack import Document
+from typer.testing import CliRunner
+
+from cl_haystack import Encoder
+from cl_haystack.cli.main import app
+from cl_haystack.errors import ConfigurationError
+from cl_haystack.opensearch import OpenSearchIndex, index_documents
+from tests.unit.cli.test_evaluate import ANIMALS, bundle, checkpoint
+
+__all__ = ["bundle", "checkpoint"]
+
+pytestmark = pytest.mark.integration
+
+NAME = "test-query-command"
+
+
+@pytest.fixture(scope="module")
+def filled(opensearch_url: str, bundle: Path) -> Iterator[OpenSearchIndex]:
+    """Twenty documents, half of them English, with text that looks like markup."""
+    index = OpenSearchIndex(opensearch_url, NAME, bundle)
+    index.delete()
+    documents = [
+        Document(
+            id=f"d{number}",
+            content=f"the {ANIMALS[number % 10]} [/b] [red]{number}",
+            meta={"lang": "en" if number % 2 else "de", "year": 2000 + number},
+        )
+        for number in range(20)
+    ]
+    index_documents(documents, index, Encoder.load(bundle))
+    yield index
+    index.delete()
+    index.close()
+
+
+def call(*arguments: Any, status: int = 0) -> str:
+    """Run the verb in this process; an error of ours arrives as an exception."""
+    # Wide, so that no message is broken.
+    runner = CliRunner(env={"COLUMNS": "400", "TERMINAL_WIDTH": "400"})
+    done = runner.invoke(app, ["query", *map(str, arguments)], catch_exceptions=False)
+    assert done.exit_code == status, done.output
+    return done.output
+
+
+def test_filters_thresholds_diversity_and_exact_search(filled: OpenSearchIndex, bundle: Path) -> None:
+    base = (bundle, "the cat", "--index", NAME, "--url", filled.connection.url)
+
+    def found(*options: Any) -> list[dict[str, Any]]:
+        answer: list[dict[str, Any]] = json.loads(call(*base, *options, "--json"))
+        return answer
+
+    whole = found("--top-k", 20)
+    assert len(whole) == 20
+    recent = ("--filters", "meta.lang == en", "--filters", "meta.year >= 2010")
+    for mode in ("dense", "bm25", "hybrid"):
+        hits = found("--mode", mode, "--top-k", 20, *recent)
+        assert {hit["id"] for hit in hits} == {f"d{number}" for number in range(11, 20, 2)}
+    least = whole[6]["score"] - 1e-6
+    near = found("--min-score", least, "--top-k", 20)
+    assert [hit["id"] for hit in near] == [hit["id"] for hit in whole if hit["score"] >= least]
+    assert found("--min-score", least, "--exact", "--top-k", 3) == near[:3]
+    assert found("--exact") == whole[:10]
+    vector = Encoder.load(bundle).encode_queries(["the cat"])[0]
+    diverse = [hit.id for hit in filled.search(vector, diversity=0.9)]
+    assert [hit["id"] for hit in found("--diversity", 0.9)] == diverse != [hit["id"] for hit in whole[:10]]
+    assert "[/b] [red]" in call(*base)  # text is shown as it is
+    assert call(*base, "--filters", "meta.lang == xx").strip() == "nothing found"
+
+
+def test_wrong_options_are_explained(filled: OpenSearchIndex, bundle: Path) -> None:
+    base = (bundle, "the cat", "--index", NAME, "--url", filled.connection.url)
+    assert "'meta.year >= 2020'" in call(*base, "--filters", "lang is en", status=2)
+    assert "use --mode dense" in call(*base, "--mode", "hybrid", "--min-score", "0.5", status=2)
+    assert "use --mode dense" in call(*base, "--mode", "bm25", "--exact", status=2)
+    assert "leave one of them out" in call(*base, "--min-score", "0.5", "--diversity", "0.5", status=2)
+    assert "leave one of them out" in call(*base, "--mode", "bm25", "--diversity", "0.5", status=2)
+    with pytest.raises(ConfigurationError, match=r"no calibrated threshold 'duplicate'.*evaluate"):
+        call(*base, "--min-score", "duplicate")
