@@ -6,6 +6,7 @@ Every answer is watched: one from an index that was not checked yet is checked b
 import asyncio
 import logging
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 from typing import Any
 
 import orjson
@@ -13,7 +14,9 @@ from haystack import Document
 
 from cl_haystack.errors import IndexingError
 from cl_haystack.opensearch.bound_index import BoundIndex
+from cl_haystack.opensearch.capabilities import ServerCapabilities
 from cl_haystack.opensearch.failures import opensearch_errors, reason_in
+from cl_haystack.opensearch.fusion import check_weighted_rrf
 from cl_haystack.opensearch.requests import Hits, SearchRequest
 
 logger = logging.getLogger(__name__)
@@ -24,11 +27,21 @@ _MSEARCH_BATCH = 32
 class AskableIndex(BoundIndex):
     """A bound index that takes search requests; the constructor is that of :class:`BoundIndex`."""
 
+    def _check_server(self, requests: Sequence[SearchRequest]) -> None:
+        """Refuse what this server cannot do, before it is asked."""
+        if any(request.weighs_ranks for request in requests):
+            check_weighted_rrf(self._capabilities.version, self.connection.url)
+
+    @cached_property
+    def _capabilities(self) -> ServerCapabilities:
+        return ServerCapabilities.ask(self._client, self.connection.url)
+
     async def _check_async(self) -> None:
         if self.check_is_due():
             await asyncio.to_thread(self.check)
 
     def _run(self, request: SearchRequest) -> list[Document]:
+        self._check_server([request])
         with opensearch_errors(self.connection.url, self.name):
             hits = self._hits(self._client.search(index=self.name, body=request.body))
         self.check_answer(hit["_index"] for hit in hits)
@@ -38,6 +51,8 @@ class AskableIndex(BoundIndex):
         client = self.connection.async_client()
         if client is None:
             return await asyncio.to_thread(self._run, request)
+        if request.weighs_ranks:
+            await asyncio.to_thread(self._check_server, [request])
         with opensearch_errors(self.connection.url, self.name):
             hits = self._hits(await client.search(index=self.name, body=request.body))
         await self._check_answer_async(hits)
@@ -48,6 +63,7 @@ class AskableIndex(BoundIndex):
             await asyncio.to_thread(self.check, fresh=True)
 
     def _run_many(self, requests: Sequence[SearchRequest]) -> list[list[Document]]:
+        self._check_server(requests)
         results: list[list[Document]] = []
         for batch, body in self._batches(requests):
             with opensearch_errors(self.connection.url, self.name):
@@ -61,6 +77,8 @@ class AskableIndex(BoundIndex):
         client = self.connection.async_client()
         if client is None:
             return await asyncio.to_thread(self._run_many, requests)
+        if any(request.weighs_ranks for request in requests):
+            await asyncio.to_thread(self._check_server, requests)
         results: list[list[Document]] = []
         for batch, body in self._batches(requests):
             with opensearch_errors(self.connection.url, self.name):
@@ -74,7 +92,11 @@ class AskableIndex(BoundIndex):
         header = orjson.dumps({"index": self.name})
         for start in range(0, len(requests), _MSEARCH_BATCH):
             batch = requests[start : start + _MSEARCH_BATCH]
-            lines = [line for request in batch for line in (header, orjson.dumps(request.body))]
+            lines = [
+                line
+                for request in batch
+                for line in (header, orjson.dumps(request.body, option=orjson.OPT_SERIALIZE_NUMPY))
+            ]
             yield batch, b"\n".join(lines) + b"\n"
 
     def _hits_of_many(self, answer: dict[str, Any]) -> list[Hits]:

@@ -3,26 +3,34 @@
 Every document asks the index for the documents that are at least as similar as the threshold; whoever is
 found is in one group with it, and so are the duplicates of duplicates (connected components). Documents are
 read page by page, and of each only its vector; what is kept are the ids that have a duplicate.
+
+An answer holds the nearest hundred. Where it is full, the document asks again for what is not yet in its
+group, until nothing is left, so a text that was copied a thousand times is one group with what is like it.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+import hashlib
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
 
+import numpy as np
 from opensearchpy.helpers import scan
 
 from cl_haystack.opensearch.mapping import EMBEDDING_FIELD
 from cl_haystack.progress import OnProgress, Progress
 
+MAX_DUPLICATES = 100  # near-duplicates in one answer
 _PAGE = 64  # documents that are read, and then ask, at a time
-# Neighbours of one document that are looked at. More than so many near-copies hang together all the same:
-# each of them finds others of the group.
-MAX_DUPLICATES = 100
 _SCROLL = "10m"  # as long as a page of them may take
+_MAX_TERMS = 65_536  # values of one filter (OpenSearch's index.max_terms_count)
 
-Neighbours = Callable[[Sequence[list[float]]], Sequence[Sequence[tuple[str, float]]]]
-"""``neighbours(vectors)``: ids and similarities of what is near enough to each, itself among it."""
+Page = Sequence[tuple[str, list[float]]]
+Neighbours = Callable[
+    [Sequence[list[float]], Sequence[Collection[str]]], Sequence[Sequence[tuple[str, float]]]
+]
+"""``neighbours(vectors, known)``: ids and similarities of the ``MAX_DUPLICATES`` nearest of what is near
+enough to each vector and not among the ids known to it; itself may be among them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +53,23 @@ def with_vector(wanted: dict[str, Any] | None) -> dict[str, Any]:
     """
     clauses = [{"exists": {"field": EMBEDDING_FIELD}}, *([wanted] if wanted else [])]
     return {"bool": {"filter": clauses}}
+
+
+def outside(ids: Collection[str], filters: dict[str, Any] | None) -> dict[str, Any] | None:
+    """Return Haystack filters that leave out documents by their ids.
+
+    :param ids: of any number; none changes nothing.
+    :param filters: what must match besides, or None.
+    :returns: Haystack filters, or None.
+    """
+    if not ids:
+        return filters
+    listed = list(ids)
+    others = [
+        {"field": "_id", "operator": "not in", "value": listed[start : start + _MAX_TERMS]}
+        for start in range(0, len(listed), _MAX_TERMS)
+    ]
+    return {"operator": "AND", "conditions": [*([filters] if filters else []), *others]}
 
 
 def read_vectors(client: Any, index: str, query: dict[str, Any]) -> Iterator[tuple[str, Any]]:
@@ -76,46 +101,69 @@ def group_duplicates(
     :returns: the largest group first; equally large ones by their first id.
     """
     groups = _Groups()
+    asked_on: set[bytes] = set()  # vectors whose first answer was full: copies of them need not ask on
     done, source = 0, iter(vectors)
     while page := list(islice(source, _PAGE)):
-        found = neighbours([vector for _, vector in page])
-        for (document_id, _), near in zip(page, found, strict=True):
-            for other, similarity in near:
-                if other != document_id:
-                    groups.join(document_id, other, similarity)
+        crowded = []
+        for document_id, vector in _ask(page, [()] * len(page), neighbours, groups):
+            if (digest := _digest(vector)) not in asked_on:
+                asked_on.add(digest)
+                crowded.append((document_id, vector))
+        while crowded:
+            crowded = _ask(
+                crowded, [groups.of(document_id) for document_id, _ in crowded], neighbours, groups
+            )
         done += len(page)
         on_progress(Progress(done, total, note=f"{groups.size:,} documents have duplicates"))
     return groups.listed()
 
 
+def _ask(page: Page, known: Sequence[Collection[str]], neighbours: Neighbours, groups: "_Groups") -> Page:
+    """Join documents with their neighbours, and return those whose answer was full."""
+    found = neighbours([vector for _, vector in page], known)
+    for (document_id, _), near in zip(page, found, strict=True):
+        for other, similarity in near:
+            if other != document_id:
+                groups.join(document_id, other, similarity)
+    return [entry for entry, near in zip(page, found, strict=True) if len(near) == MAX_DUPLICATES]
+
+
+def _digest(vector: Sequence[float]) -> bytes:
+    return hashlib.blake2b(np.asarray(vector, dtype=np.float32).tobytes(), digest_size=16).digest()
+
+
+@dataclass(slots=True)
+class _Group:
+    ids: set[str]
+    lowest: float = field(default=np.inf)
+
+
 class _Groups:
-    """Connected components (union-find with path halving) over the ids that were joined."""
+    """Connected components of the ids that were joined; the smaller of two groups goes into the larger."""
 
     def __init__(self) -> None:
-        self._parent: dict[str, str] = {}
-        self._lowest: dict[str, float] = {}  # by root
+        self._groups: dict[str, _Group] = {}  # by the id of each member
 
     @property
     def size(self) -> int:
-        return len(self._parent)
+        return len(self._groups)
+
+    def of(self, document_id: str) -> Collection[str]:
+        return self._groups[document_id].ids
 
     def join(self, one: str, other: str, similarity: float) -> None:
-        first, second = self._root(one), self._root(other)
-        self._parent[second] = first
-        lowest = min(similarity, self._lowest.get(first, similarity), self._lowest.pop(second, similarity))
-        self._lowest[first] = lowest
+        smaller, larger = sorted(map(self._group, (one, other)), key=lambda group: len(group.ids))
+        larger.lowest = min(similarity, larger.lowest, smaller.lowest)
+        if smaller is not larger:
+            larger.ids |= smaller.ids
+            self._groups.update(dict.fromkeys(smaller.ids, larger))
 
     def listed(self) -> list[DuplicateGroup]:
-        members: dict[str, list[str]] = {}
-        for document_id in self._parent:
-            members.setdefault(self._root(document_id), []).append(document_id)
-        groups = [DuplicateGroup(tuple(sorted(ids)), self._lowest[root]) for root, ids in members.items()]
+        distinct = {id(group): group for group in self._groups.values()}.values()
+        groups = [DuplicateGroup(tuple(sorted(group.ids)), group.lowest) for group in distinct]
         return sorted(groups, key=lambda group: (-len(group.ids), group.ids))
 
-    def _root(self, document_id: str) -> str:
-        parent = self._parent
-        parent.setdefault(document_id, document_id)
-        while parent[document_id] != document_id:
-            parent[document_id] = parent[parent[document_id]]
-            document_id = parent[document_id]
-        return document_id
+    def _group(self, document_id: str) -> _Group:
+        if document_id not in self._groups:
+            self._groups[document_id] = _Group({document_id})
+        return self._groups[document_id]

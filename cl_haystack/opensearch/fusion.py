@@ -15,6 +15,7 @@ Fusion = Literal["min_max", "rrf"]
 
 META_KEY = "cl_haystack_search"
 RANK_CONSTANT = 60  # of reciprocal rank fusion; Cormack et al. 2009, and OpenSearch's default
+WEIGHTED_RRF_SINCE = (3, 2)  # older servers refuse weights with it
 # What a document gets that is the last of its leg, where 0 would say that it was not found at all.
 _LOWEST_SCALED = 0.001  # OpenSearch's MinMaxScoreNormalizationTechnique
 
@@ -105,6 +106,11 @@ class HybridSettings(BaseModel):
             settings = settings.model_copy(update={"pagination_depth": pagination_depth})
         return settings
 
+    @property
+    def weighs_ranks(self) -> bool:
+        """Whether this is reciprocal rank fusion with weights; equal ones are none."""
+        return self.fusion == "rrf" and self.weights[0] != self.weights[1]
+
     def processor(self) -> dict[str, Any]:
         """Return the search pipeline's processor that fuses on the server."""
         parameters = {"parameters": {"weights": list(self.weights)}}
@@ -115,8 +121,7 @@ class HybridSettings(BaseModel):
                     "combination": {"technique": "arithmetic_mean", **parameters},
                 }
             }
-        # Weights are left out where they are equal: RRF takes them only from OpenSearch 3.2 on.
-        weighting = {} if self.weights[0] == self.weights[1] else parameters
+        weighting = parameters if self.weighs_ranks else {}
         return {
             "score-ranker-processor": {
                 "combination": {"technique": "rrf", "rank_constant": RANK_CONSTANT, **weighting}
@@ -135,8 +140,7 @@ def fuse(legs: Sequence[Mapping[str, float]], settings: HybridSettings) -> dict[
     :returns: fused score by document id, best first; equal scores by id, the larger first.
     """
     scale = _scaled if settings.fusion == "min_max" else _reciprocal_ranks
-    # Equal weights are not sent with RRF, see processor().
-    unweighted = settings.fusion == "rrf" and settings.weights[0] == settings.weights[1]
+    unweighted = settings.fusion == "rrf" and not settings.weighs_ranks  # no weights are sent
     weights = (1.0, 1.0) if unweighted else settings.weights
     fused: dict[str, float] = {}
     for weight, leg in zip(weights, legs, strict=True):
@@ -168,6 +172,21 @@ def check_fusion(fusion: str) -> None:
     """Refuse an unknown way to fuse two result lists."""
     if fusion not in get_args(Fusion):
         raise ConfigurationError(f"fusion is {fusion!r}, expected one of {', '.join(get_args(Fusion))}")
+
+
+def check_weighted_rrf(version: tuple[int, int] | None, url: str) -> None:
+    """Refuse weights with reciprocal rank fusion on a server that does not take them.
+
+    :param version: the server's; None where it does not say.
+    :param url: its address, for the message.
+    :raises ConfigurationError: it is too old.
+    """
+    if version is not None and version < WEIGHTED_RRF_SINCE:
+        found, needed = (".".join(map(str, numbers)) for numbers in (version, WEIGHTED_RRF_SINCE))
+        raise ConfigurationError(
+            f"OpenSearch at {url} is version {found}, and fusion 'rrf' takes weights from {needed} on; leave "
+            "the weights out, use fusion 'min_max', which takes them on every version, or upgrade the server"
+        )
 
 
 def check_depth(pagination_depth: int) -> None:

@@ -5,6 +5,7 @@ filter applied after the search would leave fewer than ``top_k`` documents, and 
 hybrid query exists only from OpenSearch 3.0 on.
 """
 
+import math
 import re
 from collections.abc import Sequence
 from itertools import islice
@@ -21,7 +22,7 @@ from cl_haystack.opensearch.fusion import HybridSettings
 from cl_haystack.opensearch.mapping import CONTENT_FIELD, EMBEDDING_FIELD
 from cl_haystack.opensearch.settings import DEFAULT_EF_SEARCH, SpaceType
 
-Vector = Sequence[float] | NDArray[np.float32]
+Vector = Sequence[float] | NDArray[np.float32] | NDArray[np.int8]
 
 MAX_TOP_K = 10_000  # OpenSearch's index.max_result_window, and its limit for k
 MAX_OVERSAMPLE_FACTOR = 100.0  # OpenSearch's
@@ -41,6 +42,7 @@ def knn_body(
     filters: dict[str, Any] | None = None,
     ef_search: int | None = DEFAULT_EF_SEARCH,
     oversample_factor: float | None = None,
+    rescore_by: SpaceType | None = None,
     with_embedding: bool = False,
     nested_fields: frozenset[str] = frozenset(),
 ) -> dict[str, Any]:
@@ -53,14 +55,30 @@ def knn_body(
         needed for methods other than HNSW).
     :param oversample_factor: of a quantized index, take so many times ``top_k`` candidates and rank them anew
         by their full vectors; None leaves it to the server.
+    :param rescore_by: the space type of an index whose engine cannot do that, so that a script does: Lucene's
+        on OpenSearch 2.19, which takes the factor and does nothing. None leaves it to the engine.
     :param with_embedding: return the documents' vectors too.
     :param nested_fields: fields mapped as nested.
     :returns: body of a search request.
     """
     check_top_k(top_k)
+    check_oversample_factor(oversample_factor)
     body = _page(top_k, with_embedding=with_embedding)
     clause = filter_clause(filters, nested_fields)
-    body["query"] = _knn_clause(query_embedding, top_k, clause, ef_search, oversample_factor)
+    if oversample_factor is None or rescore_by is None:
+        body["query"] = _knn_clause(query_embedding, top_k, clause, ef_search, oversample_factor)
+        return body
+    num_candidates = min(math.ceil(oversample_factor * top_k), MAX_TOP_K)
+    by_script = {"query": {"match_all": {}}, "script": _exact_score(query_embedding, rescore_by)}
+    body["query"] = _knn_clause(query_embedding, num_candidates, clause, ef_search)
+    body["rescore"] = {
+        "window_size": num_candidates,
+        "query": {
+            "rescore_query": {"script_score": by_script},
+            "query_weight": 0,
+            "rescore_query_weight": 1,
+        },
+    }
     return body
 
 
@@ -118,10 +136,9 @@ def exact_body(
     clauses: list[dict[str, Any]] = [{"exists": {"field": EMBEDDING_FIELD}}]
     if (wanted := filter_clause(filters, nested_fields)) is not None:
         clauses.append(wanted)
-    parameters = {"field": EMBEDDING_FIELD, "query_value": query_embedding, "space_type": space_type}
     scored: dict[str, Any] = {
         "query": {"bool": {"filter": clauses}},
-        "script": {"lang": "knn", "source": "knn_score", "params": parameters},
+        "script": _exact_score(query_embedding, space_type),
     }
     if min_score is not None:
         scored["min_score"] = min_score
@@ -242,6 +259,11 @@ def _page(top_k: int, *, with_embedding: bool, highlight: bool = False) -> dict[
     return page
 
 
+def _exact_score(vector: Vector, space_type: SpaceType) -> dict[str, Any]:
+    parameters = {"field": EMBEDDING_FIELD, "query_value": vector, "space_type": space_type}
+    return {"lang": "knn", "source": "knn_score", "params": parameters}
+
+
 def _knn_clause(
     vector: Vector,
     k: int,
@@ -251,7 +273,6 @@ def _knn_clause(
 ) -> dict[str, Any]:
     clause: dict[str, Any] = {"vector": vector, "k": k}
     if oversample_factor is not None:
-        check_oversample_factor(oversample_factor)
         clause["rescore"] = {"oversample_factor": oversample_factor}
     if ef_search is not None:
         clause["method_parameters"] = {"ef_search": max(k, ef_search)}

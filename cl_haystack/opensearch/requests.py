@@ -1,4 +1,7 @@
-"""Search requests for one index: what is sent, and what makes documents of the answer. No input or output."""
+"""Searches of an index as requests: what is sent, and what makes documents of the answer. No input or output.
+
+The methods of :class:`RequestBuilder` are those of the index, which sends what they return.
+"""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -12,9 +15,11 @@ from cl_haystack.bundle import ModelBundle
 from cl_haystack.errors import ConfigurationError, IndexingError
 from cl_haystack.opensearch.diversity import diversify, num_candidates, vectors_of, without_embedding
 from cl_haystack.opensearch.documents import read_hit
+from cl_haystack.opensearch.duplicates import MAX_DUPLICATES
 from cl_haystack.opensearch.fusion import Fusion, HybridSettings
-from cl_haystack.opensearch.mapping import CONTENT_FIELD
+from cl_haystack.opensearch.mapping import CONTENT_FIELD, vector_field
 from cl_haystack.opensearch.queries import (
+    MAX_TOP_K,
     Vector,
     bm25_body,
     check_top_k,
@@ -23,9 +28,9 @@ from cl_haystack.opensearch.queries import (
     knn_body,
     radial_body,
 )
-from cl_haystack.opensearch.scores import score_of, similarity_of, similarity_threshold
+from cl_haystack.opensearch.scores import DUPLICATE, score_of, similarity_of, similarity_threshold
 from cl_haystack.opensearch.settings import SpaceType
-from cl_haystack.opensearch.vector_form import VectorForm
+from cl_haystack.opensearch.vector_form import Row, VectorForm
 
 Hits = list[dict[str, Any]]
 
@@ -43,19 +48,25 @@ def _with_highlights(document: Document, highlight: dict[str, list[str]] | None)
 
 @dataclass(frozen=True, slots=True)
 class SearchRequest:
-    """What is sent to the server, and what makes documents of its answer."""
+    """What is sent to the server, and what makes documents of its answer.
+
+    :param body: of a search request.
+    :param read: the hits of the answer to documents.
+    :param weighs_ranks: it asks for weighted reciprocal rank fusion, which older servers refuse.
+    """
 
     body: dict[str, Any]
     read: Callable[[Hits], list[Document]] = read_hits
+    weighs_ranks: bool = False
 
     def without_content(self) -> "SearchRequest":
         """Return the request for ids and scores alone."""
-        return SearchRequest({**self.body, "_source": False})
+        return replace(self, body={**self.body, "_source": False}, read=read_hits)
 
 
 @dataclass(frozen=True, slots=True)
 class RequestBuilder:
-    """What a search must know of the index it is for.
+    """Makes the requests of an index; what is said of their results is said of what the index returns.
 
     :param index: its name, for messages.
     :param bundle: the model.
@@ -85,21 +96,35 @@ class RequestBuilder:
         kept = {HybridSettings.read(mapping, name) for name, mapping in self.mappings.items()}
         return kept.pop() if len(kept) == 1 else None
 
-    def dense(
+    def search(
         self,
-        vector: Vector,
+        query_embedding: Vector,
         *,
-        top_k: int,
-        filters: dict[str, Any] | None,
+        top_k: int = 10,
+        filters: dict[str, Any] | None = None,
         oversample_factor: float | None = None,
         diversity: float | None = None,
         candidates: int | None = None,
         with_embedding: bool = False,
         exact: bool = False,
     ) -> SearchRequest:
-        """Return the request of ``SearchableIndex.search``."""
+        """Search for the documents whose vectors are nearest to a query's.
+
+        :param query_embedding: the query's vector.
+        :param top_k: how many.
+        :param filters: Haystack filters, applied inside the vector search.
+        :param oversample_factor: of a quantized index, take so many times ``top_k`` candidates, 1..100, and
+            rank them anew by their full vectors; None leaves it to the server.
+        :param diversity: 0..1; the higher, the later come documents like one that is already chosen (maximal
+            marginal relevance). None returns the nearest.
+        :param candidates: how many nearest documents diversity chooses from; None takes ``3 * top_k``.
+        :param with_embedding: return the documents' vectors too.
+        :param exact: compare with every vector that the filters leave, in place of HNSW's approximation.
+        :returns: best first, with scores; with diversity, in the order of choice.
+        :raises ConfigurationError: a value cannot be used.
+        """
         check_top_k(top_k)
-        row = self._valid(vector)
+        row = self._valid(query_embedding)
         common: dict[str, Any] = {
             "top_k": num_candidates(top_k, diversity, candidates),
             "filters": filters,
@@ -114,52 +139,207 @@ class RequestBuilder:
             body = exact_body(row, space_type=self.space_type, **common)
         else:
             common |= {"ef_search": self.ef_search, "oversample_factor": oversample_factor}
-            body = knn_body(row, **common)
+            body = knn_body(row, rescore_by=self._rescore_by(), **common)
         return self._diverse(body, diversity, top_k, with_embedding=with_embedding, fused=False)
 
-    def radial(self, vector: Vector, *, min_score: float | str, exact: bool, **options: Any) -> SearchRequest:
-        """Return the request of ``SearchableIndex.radial``."""
+    def radial(
+        self,
+        query_embedding: Vector,
+        *,
+        min_score: float | str,
+        top_k: int = MAX_TOP_K,
+        filters: dict[str, Any] | None = None,
+        with_embedding: bool = False,
+        exact: bool = False,
+    ) -> SearchRequest:
+        """Search for the documents that are near enough to a query, however many they are.
+
+        The threshold is part of the vector search: it looks for what reaches it, not for the nearest few.
+        It is as approximate as HNSW is; ``exact`` misses nothing.
+
+        :param query_embedding: the query's vector.
+        :param min_score: least score, as documents show it, or the name of a threshold that the bundle was
+            calibrated with, such as ``duplicate``.
+        :param top_k: most documents to return, the best of them; no search returns more than 10,000.
+        :param filters: Haystack filters, applied inside the vector search.
+        :param with_embedding: return the documents' vectors too.
+        :param exact: compare with every vector that the filters leave; of a quantized index this alone gives
+            scores of full vectors.
+        :returns: best first, with scores.
+        :raises ConfigurationError: a value cannot be used, or the bundle has no threshold of that name.
+        """
         if isinstance(min_score, str):
             min_score = score_of(similarity_threshold(min_score, self.bundle), self.space_type)
-        options |= {"min_score": min_score, "nested_fields": self.nested_fields}
-        row = self._valid(vector)
+        options: dict[str, Any] = {
+            "min_score": min_score,
+            "top_k": top_k,
+            "filters": filters,
+            "with_embedding": with_embedding,
+            "nested_fields": self.nested_fields,
+        }
+        row = self._valid(query_embedding)
         if exact:
             return SearchRequest(exact_body(row, space_type=self.space_type, **options))
         return SearchRequest(radial_body(row, **options))
 
-    def bm25(self, query: str, **options: Any) -> SearchRequest:
-        """Return the request of ``SearchableIndex.bm25``."""
-        return SearchRequest(bm25_body(query, nested_fields=self.nested_fields, **options))
+    def duplicates_of(
+        self,
+        embedding: Vector,
+        threshold: float | str = DUPLICATE,
+        *,
+        exclude_id: str | None = None,
+        top_k: int = MAX_DUPLICATES,
+        filters: dict[str, Any] | None = None,
+        with_embedding: bool = False,
+    ) -> SearchRequest:
+        """Search for the near-duplicates of one document.
 
-    def hybrid(
+        :param embedding: the document's vector.
+        :param threshold: least similarity of two duplicates (the model's: cosine or dot product), or the name
+            of a threshold that the bundle was calibrated with.
+        :param exclude_id: the document's own id, if it is in the index.
+        :param top_k: most documents to return.
+        :param filters: Haystack filters: look among these documents alone.
+        :param with_embedding: return the documents' vectors too.
+        :returns: most similar first, with scores.
+        :raises ConfigurationError: the bundle has no threshold of that name.
+        """
+        request = self.radial(
+            embedding,
+            min_score=score_of(similarity_threshold(threshold, self.bundle), self.space_type),
+            top_k=min(top_k + (exclude_id is not None), MAX_TOP_K),
+            filters=filters,
+            with_embedding=with_embedding,
+        )
+        return replace(
+            request, read=lambda hits: read_hits([hit for hit in hits if hit["_id"] != exclude_id][:top_k])
+        )
+
+    def bm25(
         self,
         query: str,
-        vector: Vector,
         *,
-        top_k: int,
-        filters: dict[str, Any] | None,
-        weights: Sequence[float] | None,
-        fusion: Fusion | None,
-        pagination_depth: int | None,
+        top_k: int = 10,
+        filters: dict[str, Any] | None = None,
+        highlight: bool = False,
+        with_embedding: bool = False,
+    ) -> SearchRequest:
+        """Search for the documents whose content matches the words of a query best.
+
+        :param query: the query's text.
+        :param top_k: how many.
+        :param filters: Haystack filters.
+        :param highlight: put the passages with those words into ``meta["highlights"]``, marked with ``<em>``.
+        :param with_embedding: return the documents' vectors too.
+        :returns: best first, with BM25 scores; none for a blank query.
+        :raises ConfigurationError: a value cannot be used.
+        """
+        return SearchRequest(
+            bm25_body(
+                query,
+                top_k=top_k,
+                filters=filters,
+                highlight=highlight,
+                with_embedding=with_embedding,
+                nested_fields=self.nested_fields,
+            )
+        )
+
+    def hybrid_search(
+        self,
+        query: str,
+        query_embedding: Vector,
+        *,
+        top_k: int = 10,
+        filters: dict[str, Any] | None = None,
+        weights: Sequence[float] | None = None,
+        fusion: Fusion | None = None,
+        pagination_depth: int | None = None,
         diversity: float | None = None,
         candidates: int | None = None,
         highlight: bool = False,
         with_embedding: bool = False,
     ) -> SearchRequest:
-        """Return the request of ``SearchableIndex.hybrid_search``."""
+        """Search words and vectors in one request, fused on the server.
+
+        With neither ``weights`` nor ``fusion``, the settings apply that ``cl-haystack tune`` has kept in the
+        index, else equal weights of scaled scores.
+
+        :param query: the query's text.
+        :param query_embedding: the query's vector.
+        :param top_k: how many.
+        :param filters: Haystack filters, applied inside both searches.
+        :param weights: of (BM25, vector), each 0..1, with sum 1; with ``rrf`` unequal ones need OpenSearch
+            3.2 or later.
+        :param fusion: ``min_max`` for the weighted mean of scaled scores, ``rrf`` for reciprocal ranks.
+        :param pagination_depth: candidates of each of the two on each shard, at least ``top_k`` of them.
+        :param diversity: 0..1; the higher, the later come documents like one that is already chosen (maximal
+            marginal relevance). None returns the best.
+        :param candidates: how many best documents diversity chooses from; None takes ``3 * top_k``.
+        :param highlight: put the passages with the query's words into ``meta["highlights"]``.
+        :param with_embedding: return the documents' vectors too.
+        :returns: best first, with fused scores; with diversity, in the order of choice.
+        :raises ConfigurationError: a value cannot be used, or not on this server.
+        """
         check_top_k(top_k)
+        settings = self._fusion(weights, fusion, pagination_depth)
         body = hybrid_body(
             query,
-            self._valid(vector),
+            self._valid(query_embedding),
             top_k=num_candidates(top_k, diversity, candidates),
             filters=filters,
-            settings=self._fusion(weights, fusion, pagination_depth),
+            settings=settings,
             ef_search=self.ef_search,
             highlight=highlight,
             with_embedding=with_embedding or diversity is not None,
             nested_fields=self.nested_fields,
         )
-        return self._diverse(body, diversity, top_k, with_embedding=with_embedding, fused=True)
+        request = self._diverse(body, diversity, top_k, with_embedding=with_embedding, fused=True)
+        return replace(request, weighs_ranks=settings.weighs_ranks)
+
+    def search_many(
+        self,
+        *,
+        queries: Sequence[str] | None = None,
+        query_embeddings: Sequence[Vector] | NDArray[np.float32] | None = None,
+        top_k: int = 10,
+        filters: dict[str, Any] | None = None,
+        weights: Sequence[float] | None = None,
+        fusion: Fusion | None = None,
+        pagination_depth: int | None = None,
+        exact: bool = False,
+        with_content: bool = True,
+    ) -> list[SearchRequest]:
+        """Search for many queries in few requests: by vectors, by texts (BM25), or by both (hybrid).
+
+        :param queries: the texts; with ``query_embeddings`` too, the search is hybrid.
+        :param query_embeddings: the vectors, ``(num_queries, dim)``.
+        :param top_k: how many documents a query.
+        :param filters: Haystack filters.
+        :param weights: of a hybrid search, see :meth:`hybrid_search`.
+        :param fusion: of a hybrid search.
+        :param pagination_depth: of a hybrid search.
+        :param exact: of a search by vectors, see :meth:`search`.
+        :param with_content: False returns ids and scores alone.
+        :returns: one list a query.
+        :raises ConfigurationError: neither texts nor vectors are given, or unequal numbers of them.
+        """
+        common: dict[str, Any] = {"top_k": top_k, "filters": filters}
+        if queries is not None and query_embeddings is not None:
+            if len(queries) != len(query_embeddings):
+                raise ConfigurationError(f"{len(queries)} texts and {len(query_embeddings)} vectors differ")
+            common |= {"weights": weights, "fusion": fusion, "pagination_depth": pagination_depth}
+            pairs = zip(queries, query_embeddings, strict=True)
+            requests = [self.hybrid_search(query, vector, **common) for query, vector in pairs]
+        elif query_embeddings is not None:
+            requests = [self.search(vector, exact=exact, **common) for vector in query_embeddings]
+        elif queries is not None:
+            requests = [self.bm25(query, **common) for query in queries]
+        else:
+            raise ConfigurationError("search_many needs queries, query_embeddings, or both")
+        if with_content:
+            return requests
+        return [request.without_content() for request in requests]
 
     def _fusion(
         self, weights: Sequence[float] | None, fusion: Fusion | None, pagination_depth: int | None
@@ -192,39 +372,20 @@ class RequestBuilder:
 
         return SearchRequest(body, read)
 
-    def many(
-        self,
-        *,
-        queries: Sequence[str] | None,
-        query_embeddings: Sequence[Vector] | NDArray[np.float32] | None,
-        top_k: int,
-        filters: dict[str, Any] | None,
-        weights: Sequence[float] | None,
-        fusion: Fusion | None,
-        pagination_depth: int | None,
-        exact: bool,
-        with_content: bool,
-    ) -> list[SearchRequest]:
-        """Return the requests of ``SearchableIndex.search_many``."""
-        common: dict[str, Any] = {"top_k": top_k, "filters": filters}
-        if queries is not None and query_embeddings is not None:
-            if len(queries) != len(query_embeddings):
-                raise ConfigurationError(f"{len(queries)} texts and {len(query_embeddings)} vectors differ")
-            common |= {"weights": weights, "fusion": fusion, "pagination_depth": pagination_depth}
-            pairs = zip(queries, query_embeddings, strict=True)
-            requests = [self.hybrid(query, vector, **common) for query, vector in pairs]
-        elif query_embeddings is not None:
-            requests = [self.dense(vector, exact=exact, **common) for vector in query_embeddings]
-        elif queries is not None:
-            requests = [self.bm25(query, **common) for query in queries]
-        else:
-            raise ConfigurationError("search_many needs queries, query_embeddings, or both")
-        if with_content:
-            return requests
-        return [request.without_content() for request in requests]
+    def _rescore_by(self) -> SpaceType | None:
+        """Return how a script ranks anew where the engine does not; None where it does."""
+        fields = [vector_field(mapping) or {} for mapping in self.mappings.values()]
+        is_lucene = any(field.get("method", {}).get("engine") == "lucene" for field in fields)
+        return self.space_type if is_lucene else None
 
-    def _valid(self, vector: Vector) -> list[float] | list[int]:
-        row = np.asarray(vector, dtype=np.float32)
+    def _valid(self, vector: Vector) -> Row:
+        try:
+            row = np.ascontiguousarray(vector, dtype=np.float32)
+        except (TypeError, ValueError) as error:
+            raise TypeError(
+                f"the query's vector, a {type(vector).__name__}, holds something other than numbers; give "
+                f"{self.dimension} numbers, from CLTextEmbedder or Encoder.encode_queries"
+            ) from error
         if row.shape != (self.dimension,):
             raise IndexingError(
                 f"index '{self.index}': the query's vector has shape {row.shape}, expected "
@@ -232,4 +393,4 @@ class RequestBuilder:
             )
         if not np.isfinite(row).all():
             raise IndexingError(f"index '{self.index}': the query's vector holds NaN or an infinite number")
-        return list(self.form(row).tolist())
+        return self.form(row)

@@ -15,14 +15,20 @@ from cl_haystack.errors import ConfigurationError, quote
 from cl_haystack.evaluation.metrics import METRICS, per_query
 from cl_haystack.evaluation.significance import Comparison, compare
 from cl_haystack.opensearch.capabilities import ServerCapabilities
-from cl_haystack.opensearch.fusion import DEFAULT, Fusion, HybridSettings, Tuned, fuse
+from cl_haystack.opensearch.fusion import (
+    DEFAULT,
+    WEIGHTED_RRF_SINCE,
+    Fusion,
+    HybridSettings,
+    Tuned,
+    fuse,
+)
 from cl_haystack.opensearch.searching import SearchableIndex
 from cl_haystack.progress import OnProgress, Progress, ignore
 
 WEIGHT_STEPS = 20  # steps of 0.05: finer ones differ by less than the queries can tell
 DEPTHS = (20, 50, 100, 200)
 FUSIONS: tuple[Fusion, ...] = ("min_max", "rrf")
-_WEIGHTED_RRF_SINCE = (3, 2)  # older servers refuse weights other than equal ones
 _CHUNK = 64  # queries asked at a time
 
 Qrels = Mapping[str, Mapping[str, int]]
@@ -76,7 +82,7 @@ def tune_hybrid(
     """
     _cut_off(metric)
     server = ServerCapabilities.ask(index.connection.client(), index.connection.url)
-    grid = _grid(weighted_rrf=server.version is None or server.version >= _WEIGHTED_RRF_SINCE)
+    grid = _grid(weighted_rrf=server.version is None or server.version >= WEIGHTED_RRF_SINCE)
     total = len(queries) + len(grid)
     answers = {}
     for query_id, legs in _ask(index, encoder, queries):
@@ -105,7 +111,7 @@ def _grid(*, weighted_rrf: bool) -> list[HybridSettings]:
     return [
         HybridSettings(weights=(share, round(1 - share, 6)), fusion=fusion, pagination_depth=depth)
         for fusion, depth, share in product(FUSIONS, DEPTHS, shares)
-        if weighted_rrf or fusion != "rrf" or share == 0.5
+        if weighted_rrf or fusion != "rrf" or share == 0.5  # equal weights are none
     ]
 
 

@@ -1,12 +1,15 @@
 """Groups of near-duplicates against a walk through the matrix, page by page."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from typing import Any
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cl_haystack.opensearch.duplicates import DuplicateGroup, group_duplicates
+from cl_haystack.opensearch.duplicates import MAX_DUPLICATES, DuplicateGroup, group_duplicates, outside
+from cl_haystack.opensearch.queries import filter_clause
 from cl_haystack.progress import Progress
 from tests.reference.search import connected
 
@@ -17,7 +20,7 @@ def test_groups_are_the_connected_components(seed: int, count: int, share: float
     one_way = rng.random((count, count)) < share  # an approximate search may find a link from one side alone
     asked: list[int] = []
 
-    def neighbours(vectors: Sequence[list[float]]) -> list[list[tuple[str, float]]]:
+    def neighbours(vectors: Sequence[list[float]], known: Any) -> list[list[tuple[str, float]]]:
         asked.append(len(vectors))
         numbers = [int(vector[0]) for vector in vectors]
         return [[(str(other), 0.9) for other in np.flatnonzero(one_way[number])] for number in numbers]
@@ -35,7 +38,7 @@ def test_groups_are_the_connected_components(seed: int, count: int, share: float
 def test_the_weakest_link_of_a_group_is_told_and_large_groups_come_first() -> None:
     links = {"a": [("a", 1.0), ("b", 0.97)], "b": [("c", 0.95)], "d": [("e", 0.99)]}
 
-    def neighbours(vectors: Sequence[list[float]]) -> list[list[tuple[str, float]]]:
+    def neighbours(vectors: Sequence[list[float]], known: Any) -> list[list[tuple[str, float]]]:
         return [links.get("abcdef"[int(vector[0])], []) for vector in vectors]
 
     vectors = [(name, [float(number)]) for number, name in enumerate("abcdef")]
@@ -43,3 +46,47 @@ def test_the_weakest_link_of_a_group_is_told_and_large_groups_come_first() -> No
         DuplicateGroup(("a", "b", "c"), 0.95),
         DuplicateGroup(("d", "e"), 0.99),
     ]
+
+
+@pytest.mark.parametrize("copies", [1, 40, 260])
+def test_more_neighbours_than_an_answer_holds_are_asked_for_until_all_are_known(copies: int) -> None:
+    """Three crowds on a line: those in the middle see all, the outer ones not each other."""
+    places = np.repeat([0.0, 1.0, 2.0, 9.0], [150, 3, 150, 130])
+    if copies == 1:
+        places += np.linspace(0, 0.01, len(places))  # no two alike, so nobody's answer serves another
+    rng = np.random.default_rng(copies)
+    places = rng.permutation(np.concatenate([places, np.full(copies, 20.0)]))
+    num_asked = 0
+
+    def neighbours(
+        vectors: Sequence[list[float]], known: Sequence[Collection[str]]
+    ) -> list[list[tuple[str, float]]]:
+        nonlocal num_asked
+        num_asked += len(vectors)
+        answers = []
+        for (place,), ids in zip(vectors, known, strict=True):
+            distance = np.abs(places - place)
+            nearest = [
+                str(number) for number in np.argsort(distance, kind="stable") if distance[number] < 1.5
+            ]
+            answers.append([(name, 0.9) for name in nearest if name not in ids][:MAX_DUPLICATES])
+        return answers
+
+    vectors = ((str(number), [place]) for number, place in enumerate(places))
+    groups = group_duplicates(vectors, neighbours, total=len(places), on_progress=lambda step: None)
+    expected = connected(np.abs(places[:, None] - places) < 1.5)
+    assert {group.ids for group in groups} == {tuple(sorted(map(str, group))) for group in expected}
+    assert num_asked <= (2.1 if copies == 1 else 1.1) * len(places)
+
+
+def test_filters_that_leave_ids_out_take_any_number_of_them() -> None:
+    kind = {"field": "meta.kind", "operator": "==", "value": "a"}
+    assert outside([], kind) == kind
+    assert outside([], None) is None
+    ids = [str(number) for number in range(70_000)]
+    clause = filter_clause(outside(ids, kind), frozenset())
+    wanted, *others = clause["bool"]["must"]  # type: ignore[index]
+    assert wanted == {"term": {"kind": "a"}}
+    left_out = [clause["bool"]["must_not"]["terms"]["_id"] for clause in others]
+    assert [name for part in left_out for name in part] == ids
+    assert max(map(len, left_out)) <= 65_536

@@ -72,6 +72,15 @@ def test_vectors_highlights_and_rescoring_only_where_asked_for() -> None:
     assert "content" in bm25_body("words", top_k=1, highlight=True)["highlight"]["fields"]
 
 
+def test_a_script_ranks_anew_where_the_engine_does_not() -> None:
+    body = knn_body(VECTOR, top_k=5, oversample_factor=2.5, rescore_by="l2", filters=FILTERS)
+    clause = body["query"]["knn"]["embedding"]
+    assert "rescore" not in clause
+    assert (clause["k"], clause["filter"], body["size"]) == (13, CLAUSE, 5)
+    assert body["rescore"]["window_size"] == 13
+    assert "rescore" not in knn_body(VECTOR, top_k=5, rescore_by="l2")
+
+
 @pytest.mark.parametrize("factor", [0.5, 101, -1])
 def test_an_impossible_oversample_factor_is_refused(factor: float) -> None:
     with pytest.raises(ConfigurationError, match="oversample_factor"):

@@ -38,6 +38,11 @@ class ComponentEncoder:
                 )
             return self._encoder
 
+    @property
+    def is_loaded(self) -> bool:
+        """Whether :meth:`load` would return at once."""
+        return self._encoder is not None
+
     def close(self) -> None:
         """Let go of the encoder; its session ends with the last component that holds it."""
         with self._lock:

@@ -126,12 +126,7 @@ class CLDocumentEmbedder:
 
     @component.output_types(documents=list[Document], meta=dict[str, Any])
     async def run_async(self, documents: list[Document]) -> dict[str, Any]:
-        """Embed Documents in a thread, so that the event loop goes on.
-
-        :param documents: the Documents.
-        :returns: ``documents``, the same with embeddings, and ``meta`` with the model's name and identity.
-        :raises TypeError: ``documents`` is something else.
-        """
+        """Do what :meth:`run` does in a thread, so that the event loop goes on."""
         return await asyncio.to_thread(self.run, documents)
 
     def _embed(self, documents: list[Document]) -> dict[int, list[float]]:

@@ -95,10 +95,5 @@ class CLTextEmbedder:
 
     @component.output_types(embedding=list[float], meta=dict[str, Any])
     async def run_async(self, text: str) -> dict[str, Any]:
-        """Embed one text in a thread, so that the event loop goes on.
-
-        :param text: the text.
-        :returns: ``embedding``, and ``meta`` with the model's name and identity.
-        :raises TypeError: ``text`` is something else.
-        """
+        """Do what :meth:`run` does in a thread, so that the event loop goes on."""
         return await asyncio.to_thread(self.run, text)

@@ -113,18 +113,7 @@ class CLOpenSearchDuplicateRetriever(IndexSearcher):
         filters: dict[str, Any] | None = None,
         top_k: int | None = None,
     ) -> dict[str, Any]:
-        """Retrieve near-duplicates in a thread, so that the event loop goes on.
-
-        :param query: a Document's text, embedded as a Document is.
-        :param query_embedding: a Document's vector.
-        :param document_id: a Document of the index; it is not among its own duplicates.
-        :param filters: Haystack filters, used as the filter policy says.
-        :param top_k: how many; None takes the component's.
-        :returns: ``groups``, a list of Documents for each group, and ``documents``, all of them in one list.
-            Of one Document there is one group, its duplicates, most similar first, with scores; or none.
-        :raises TypeError: more than one of text, embedding and id are given, or one of another type.
-        :raises IndexingError: there is no Document of that id, or it has no vector.
-        """
+        """Retrieve what :meth:`run` retrieves, in a thread, so that the event loop goes on."""
         return await asyncio.to_thread(self.run, query, query_embedding, document_id, filters, top_k)
 
     def _duplicates_of(

@@ -1,6 +1,5 @@
 """Documents that match a query in words and in meaning, in one request."""
 
-import asyncio
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,7 +10,7 @@ from haystack.utils import ComponentDevice
 from cl_haystack.opensearch import OpenSearchIndex
 from cl_haystack.opensearch.diversity import num_candidates
 from cl_haystack.opensearch.fusion import DEFAULT, Fusion
-from haystack_integrations.components.retrievers.cl_haystack.searcher import IndexSearcher, check_query
+from haystack_integrations.components.retrievers.cl_haystack.searcher import IndexSearcher
 from haystack_integrations.components.retrievers.cl_haystack.serialization import with_index
 
 
@@ -115,8 +114,8 @@ class CLOpenSearchHybridRetriever(IndexSearcher):
         :returns: ``documents``, best first, with fused scores.
         :raises TypeError: ``query`` is no text.
         """
-        self._check_query(query, query_embedding)
-        vector = self._embed(query) if query_embedding is None else query_embedding
+        self._require_text(query)
+        vector = self._vector(query, query_embedding)
         return {"documents": self.index.hybrid_search(query, vector, **self._options(filters, top_k))}
 
     @component.output_types(documents=list[Document])
@@ -127,27 +126,18 @@ class CLOpenSearchHybridRetriever(IndexSearcher):
         filters: dict[str, Any] | None = None,
         top_k: int | None = None,
     ) -> dict[str, list[Document]]:
-        """Retrieve Documents without holding up the event loop.
-
-        :param query: the query's text.
-        :param query_embedding: the query's vector, if it is known; the text is then not embedded.
-        :param filters: Haystack filters, used as the filter policy says.
-        :param top_k: how many Documents; None takes the component's.
-        :returns: ``documents``, best first, with fused scores.
-        :raises TypeError: ``query`` is no text.
-        """
-        self._check_query(query, query_embedding)
-        vector = await asyncio.to_thread(self._embed, query) if query_embedding is None else query_embedding
+        """Retrieve what :meth:`run` retrieves, without holding up the event loop."""
+        self._require_text(query)
+        vector = await self._vector_async(query, query_embedding)
         documents = await self.index.hybrid_search_async(query, vector, **self._options(filters, top_k))
         return {"documents": documents}
 
-    def _check_query(self, query: Any, query_embedding: Any) -> None:
+    def _require_text(self, query: Any) -> None:
         if query is None:
             raise TypeError(
                 "CLOpenSearchHybridRetriever expects the query's text; to search by an embedding alone, use "
                 "CLOpenSearchRetriever"
             )
-        check_query("CLOpenSearchHybridRetriever", query, query_embedding)
 
     def _options(self, filters: dict[str, Any] | None, top_k: int | None) -> dict[str, Any]:
         return {

@@ -1,6 +1,5 @@
 """Documents nearest to a query in meaning."""
 
-import asyncio
 from typing import Any
 
 from haystack import Document, component, default_from_dict, default_to_dict
@@ -11,7 +10,7 @@ from cl_haystack.errors import ConfigurationError
 from cl_haystack.opensearch import OpenSearchIndex
 from cl_haystack.opensearch.diversity import num_candidates
 from cl_haystack.opensearch.queries import check_oversample_factor
-from haystack_integrations.components.retrievers.cl_haystack.searcher import IndexSearcher, check_query
+from haystack_integrations.components.retrievers.cl_haystack.searcher import IndexSearcher
 from haystack_integrations.components.retrievers.cl_haystack.serialization import with_index
 
 
@@ -114,8 +113,7 @@ class CLOpenSearchRetriever(IndexSearcher):
         :returns: ``documents``, best first, with scores.
         :raises TypeError: there is neither text nor embedding, or one of another type.
         """
-        check_query("CLOpenSearchRetriever", query, query_embedding)
-        vector = self._embed(query or "") if query_embedding is None else query_embedding
+        vector = self._vector(query, query_embedding)
         options = self._options(filters, top_k)
         if self.min_score is not None:
             return {"documents": self.index.radial(vector, **options)}
@@ -129,19 +127,8 @@ class CLOpenSearchRetriever(IndexSearcher):
         filters: dict[str, Any] | None = None,
         top_k: int | None = None,
     ) -> dict[str, list[Document]]:
-        """Retrieve Documents without holding up the event loop.
-
-        :param query: the query's text; not needed with ``query_embedding``.
-        :param query_embedding: the query's vector, if it is known; the text is then not embedded.
-        :param filters: Haystack filters, used as the filter policy says.
-        :param top_k: how many Documents; None takes the component's.
-        :returns: ``documents``, best first, with scores.
-        :raises TypeError: there is neither text nor embedding, or one of another type.
-        """
-        check_query("CLOpenSearchRetriever", query, query_embedding)
-        vector: Any = query_embedding
-        if vector is None:
-            vector = await asyncio.to_thread(self._embed, query or "")
+        """Retrieve what :meth:`run` retrieves, without holding up the event loop."""
+        vector = await self._vector_async(query, query_embedding)
         options = self._options(filters, top_k)
         if self.min_score is not None:
             return {"documents": await self.index.radial_async(vector, **options)}

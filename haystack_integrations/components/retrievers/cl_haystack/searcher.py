@@ -55,7 +55,8 @@ class IndexSearcher:
 
     async def warm_up_async(self) -> None:
         """Do what :meth:`warm_up` does without holding up the event loop."""
-        await asyncio.to_thread(self.warm_up)
+        if self.index.check_is_due() or not self._encoder.is_loaded:  # a pipeline asks before every run
+            await asyncio.to_thread(self.warm_up)
 
     def close(self) -> None:
         """Close the connection and release the model; the next run opens both again."""
@@ -84,8 +85,16 @@ class IndexSearcher:
             "with_embedding": self.return_embedding,
         }
 
-    def _embed(self, query: str) -> Any:
-        return self._encoder.encode_queries([query])[0]
+    def _vector(self, query: str | None, query_embedding: list[float] | None) -> Any:
+        """Return the query's vector, embedding its text where it is not given."""
+        check_query(type(self).__name__, query, query_embedding)
+        return self._encoder.encode_queries([query or ""])[0] if query_embedding is None else query_embedding
+
+    async def _vector_async(self, query: str | None, query_embedding: list[float] | None) -> Any:
+        """Return what :meth:`_vector` returns, without holding up the event loop."""
+        if query_embedding is None:
+            return await asyncio.to_thread(self._vector, query, None)
+        return self._vector(query, query_embedding)
 
 
 def check_query(component_name: str, query: Any, query_embedding: Any) -> None:

@@ -117,14 +117,5 @@ class CLOpenSearchWriter:
     async def run_async(
         self, documents: list[Document], policy: DuplicatePolicy | None = None
     ) -> dict[str, int]:
-        """Write Documents in a thread, so that the event loop goes on.
-
-        :param documents: the Documents.
-        :param policy: what happens to Documents that are there already; None takes the component's.
-        :returns: ``documents_written``.
-        :raises TypeError: ``documents`` is something else.
-        :raises DuplicateDocumentError: Documents are there already, and the policy is FAIL or NONE.
-        :raises RejectedDocumentsError: Documents were refused; all others were written.
-        :raises SpaceMismatchError: the index belongs to another model.
-        """
+        """Do what :meth:`run` does in a thread, so that the event loop goes on."""
         return await asyncio.to_thread(self.run, documents, policy)
