@@ -89,8 +89,8 @@ def _fuse(file: Path, config: Any, *, keep_projections: bool = False, keep_addit
     :param config: the transformer's configuration.
     :param keep_projections: leave the projections of queries, keys and values as matrix products of their
         own, which a quantizer of matrix products finds.
-    :param keep_additions: leave addition and layer normalization apart, which is faster on a CPU (see
-        ``encoder.session``) and slower on a GPU.
+    :param keep_additions: leave additions apart from the layer normalization or GELU that follows, which is
+        faster on a CPU (see ``encoder.session``) and slower on a GPU.
     :returns: whether the attention was fused, in words.
     """
     options = FusionOptions("bert")
@@ -98,6 +98,7 @@ def _fuse(file: Path, config: Any, *, keep_projections: bool = False, keep_addit
     options.use_multi_head_attention = keep_projections
     options.enable_skip_layer_norm = not keep_additions
     options.enable_bias_skip_layer_norm = not keep_additions
+    options.enable_bias_gelu = not keep_additions
     fused = optimize_model(
         str(file),
         model_type="bert",  # the form of every encoder here; what has another form stays as it is

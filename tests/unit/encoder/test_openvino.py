@@ -4,6 +4,7 @@ import random
 import sys
 import threading
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -23,16 +24,30 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return export_bundle(make_tiny_checkpoint(folder), folder / "bundle").path
 
 
-@pytest.mark.parametrize(("precision", "tolerance"), [("f32", 1e-5), ("bf16", 3e-2)])
-def test_same_vectors_as_onnxruntime(bundle: Path, precision: str, tolerance: float) -> None:
+@pytest.fixture(scope="module")
+def block_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("block")
+    checkpoint = make_tiny_checkpoint(folder)
+    return export_bundle(checkpoint, folder / "bundle", precision="int8-block", min_cosine=0.9).path
+
+
+@pytest.mark.parametrize(
+    ("bundle_name", "precision", "tolerance"),
+    [("bundle", "f32", 1e-5), ("bundle", "bf16", 3e-2), ("block_bundle", "bf16", 3e-2)],
+)
+def test_same_vectors_as_onnxruntime(
+    request: pytest.FixtureRequest, bundle_name: str, precision: Any, tolerance: float
+) -> None:
     pytest.importorskip("openvino")
-    with Encoder.load(bundle) as reference:
+    path = request.getfixturevalue(bundle_name)
+    with Encoder.load(path) as reference:
         expected = reference.encode_documents(TEXTS)
-    with Encoder.load(bundle, engine="openvino", inference_precision=precision) as encoder:  # type: ignore[arg-type]
+    with Encoder.load(path, engine="openvino", inference_precision=precision, threads=2) as encoder:
         vectors = encoder.encode_documents(TEXTS)
         np.testing.assert_allclose(vectors, expected, atol=tolerance)
-        alone = np.vstack([encoder.encode_documents([text]) for text in TEXTS])
-        np.testing.assert_array_equal(vectors, alone)
+    with Encoder.load(path, engine="openvino", inference_precision=precision, threads=1) as single:
+        alone = np.vstack([single.encode_documents([text]) for text in TEXTS])
+    np.testing.assert_array_equal(vectors, alone)
 
 
 def test_threads_share_one_model(bundle: Path) -> None:
@@ -60,7 +75,7 @@ def test_auto_takes_it_where_it_is_faster(bundle: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr(openvino_engine, "multiplies_bfloat16", lambda: True)
     with Encoder.load(bundle, engine="auto") as encoder:
         assert isinstance(encoder._open()._engine, OpenVinoEngine)
-    assert not openvino_engine.is_faster("int8")
+    assert [openvino_engine.is_faster(name) for name in ("int8-block", "int8", "fp16")] == [True, False, False]
 
 
 def test_not_installed_names_the_extra(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
