@@ -25,7 +25,7 @@ _PAGE = 64  # documents that are read, and then ask, at a time
 _SCROLL = "10m"  # as long as a page of them may take
 _MAX_TERMS = 65_536  # values of one filter (OpenSearch's index.max_terms_count)
 
-Page = Sequence[tuple[str, list[float]]]
+Page = list[tuple[str, list[float]]]
 Neighbours = Callable[
     [Sequence[list[float]], Sequence[Collection[str]]], Sequence[Sequence[tuple[str, float]]]
 ]
@@ -101,18 +101,17 @@ def group_duplicates(
     :returns: the largest group first; equally large ones by their first id.
     """
     groups = _Groups()
-    asked_on: set[bytes] = set()  # vectors whose first answer was full: copies of them need not ask on
+    asked_on: set[bytes] = set()  # vectors whose neighbours are all known, copies of them among those
     done, source = 0, iter(vectors)
     while page := list(islice(source, _PAGE)):
-        crowded = []
-        for document_id, vector in _ask(page, [()] * len(page), neighbours, groups):
-            if (digest := _digest(vector)) not in asked_on:
-                asked_on.add(digest)
-                crowded.append((document_id, vector))
+        asking = [entry for entry in page if entry[0] not in groups or _digest(entry[1]) not in asked_on]
+        full = _ask(asking, [()] * len(asking), neighbours, groups)
+        distinct = {_digest(vector): (document_id, vector) for document_id, vector in full}
+        crowded = list(distinct.values())
         while crowded:
-            crowded = _ask(
-                crowded, [groups.of(document_id) for document_id, _ in crowded], neighbours, groups
-            )
+            known = [groups.of(document_id) for document_id, _ in crowded]
+            crowded = _ask(crowded, known, neighbours, groups)
+        asked_on |= distinct.keys()
         done += len(page)
         on_progress(Progress(done, total, note=f"{groups.size:,} documents have duplicates"))
     return groups.listed()
@@ -147,6 +146,9 @@ class _Groups:
     @property
     def size(self) -> int:
         return len(self._groups)
+
+    def __contains__(self, document_id: str) -> bool:
+        return document_id in self._groups
 
     def of(self, document_id: str) -> Collection[str]:
         return self._groups[document_id].ids

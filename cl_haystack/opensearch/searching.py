@@ -5,7 +5,7 @@ becomes one that asks the server, and an asynchronous twin.
 """
 
 from collections.abc import Awaitable, Callable, Collection, Sequence
-from functools import wraps
+from functools import update_wrapper
 from typing import Any, Concatenate, ParamSpec
 
 from haystack import Document
@@ -38,18 +38,18 @@ def _asking(
 ]:
     """Return the method that asks what ``build`` makes, and one that does not hold up the event loop."""
 
-    @wraps(build)
-    def ask(self: "SearchableIndex", *values: Options.args, **options: Options.kwargs) -> list[Document]:
+    def ask(self: "SearchableIndex", /, *values: Options.args, **options: Options.kwargs) -> list[Document]:
         self.check()
         return self._run(build(self._requests, *values, **options))
 
-    @wraps(build)
     async def ask_async(
-        self: "SearchableIndex", *values: Options.args, **options: Options.kwargs
+        self: "SearchableIndex", /, *values: Options.args, **options: Options.kwargs
     ) -> list[Document]:
         await self._check_async()
         return await self._run_async(build(self._requests, *values, **options))
 
+    for method in (ask, ask_async):
+        update_wrapper(method, build)
     return ask, ask_async
 
 
@@ -61,20 +61,20 @@ def _asking_many(
 ]:
     """Return what :func:`_asking` does for many requests in few calls."""
 
-    @wraps(build)
     def ask(
-        self: "SearchableIndex", *values: Options.args, **options: Options.kwargs
+        self: "SearchableIndex", /, *values: Options.args, **options: Options.kwargs
     ) -> list[list[Document]]:
         self.check()
         return self._run_many(build(self._requests, *values, **options))
 
-    @wraps(build)
     async def ask_async(
-        self: "SearchableIndex", *values: Options.args, **options: Options.kwargs
+        self: "SearchableIndex", /, *values: Options.args, **options: Options.kwargs
     ) -> list[list[Document]]:
         await self._check_async()
         return await self._run_many_async(build(self._requests, *values, **options))
 
+    for method in (ask, ask_async):
+        update_wrapper(method, build)
     return ask, ask_async
 
 

@@ -15,9 +15,10 @@ from cl_haystack.opensearch import OpenSearchIndex, index_documents
 from cl_haystack.opensearch.fusion import META_KEY, HybridSettings, Tuned
 from cl_haystack.opensearch.scores import score_of
 from tests.opensearch_fakes import tiny_bundle
+from tests.opensearch_versions import on_every_version
 from tests.reference.search import connected, fuse_min_max, fuse_rrf, mmr
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, on_every_version]
 
 DIMENSION, NUM_DOCUMENTS = 6, 240
 WORDS = ["cat", "dog", "owl", "bee", "eel", "fox", "ant"]
@@ -106,6 +107,11 @@ def random_query(seed: int, vectors: Any) -> Any:
     return unit(row).astype(np.float32)
 
 
+def is_recent(index: OpenSearchIndex) -> bool:
+    """Whether this is not the oldest server that is supported, which can less."""
+    return not index.connection.client().info()["version"]["number"].startswith("2.")
+
+
 def scores_of(index: OpenSearchIndex, vectors: Any, query: Any) -> Any:
     index.check()
     space = index._requests.space_type
@@ -139,16 +145,26 @@ def test_radial_returns_all_that_reach_the_threshold(
     allowed = np.array([kind is None or document.meta["kind"] == kind for document in documents])
     expected = {documents[number].id for number in np.flatnonzero((scores >= threshold) & allowed)}
     filters = None if kind is None else {"field": "meta.kind", "operator": "==", "value": kind}
-    for exact in (False, True):
+    for exact in (True, False):
         found = index.radial(query, min_score=threshold, filters=filters, exact=exact)
-        if exact or "innerproduct" not in index.name:
+        assert {hit.id for hit in found} <= expected
+        if exact or is_recent(index):
             assert {hit.id for hit in found} == expected
-        else:  # HNSW may miss one of vectors of any length; seen on 2.19.6, for the single best
-            assert {hit.id for hit in found} <= expected
-            assert len(found) >= len(expected) - 1
         assert [hit.score for hit in found] == sorted((hit.score for hit in found), reverse=True)
     best = index.radial(query, min_score=threshold, filters=filters, top_k=3)
     assert [hit.score for hit in best] == pytest.approx([hit.score for hit in found[:3]], rel=1e-6)
+
+
+def test_radial_misses_next_to_nothing(corpus: Corpus) -> None:
+    """HNSW is approximate: of 15,659 hits, 2.19.6 missed 3 (cosine) to 54 (dot product), 3.6.0 none."""
+    index, _, vectors = corpus
+    found = wanted = 0
+    for seed in range(40):
+        scores = scores_of(index, vectors, query := random_query(seed, vectors))
+        threshold = float(np.sort(scores)[-5 * seed - 1]) - 1e-4
+        found += len(index.radial(query, min_score=threshold))
+        wanted += int((scores >= threshold).sum())
+    assert found >= (1.0 if is_recent(index) else 0.99) * wanted
 
 
 @searches
@@ -199,6 +215,10 @@ def test_hybrid_equals_the_fusion_of_both_searches(
         {hit.id: hit.score for hit in found}
         for found in (index.bm25(text, **options), index.search(query, **options))
     ]
+    if fusion == "rrf" and weight != 0.5 and not is_recent(index):
+        with pytest.raises(ConfigurationError, match=r"version 2\.19, .* takes weights from 3\.2 on"):
+            index.hybrid_search(text, query, weights=weights, fusion=fusion)
+        return
     reference = fuse_min_max if fusion == "min_max" else fuse_rrf
     expected = reference(legs, weights)
     found = index.hybrid_search(
@@ -249,16 +269,16 @@ def test_a_quantized_index_is_ranked_anew_by_full_vectors(opensearch_url: str) -
         index.close()
 
 
-@pytest.mark.parametrize("threshold", [0.99, 0.995])
-def test_duplicates_are_the_connected_components(corpus: Corpus, threshold: float) -> None:
+def test_duplicates_are_the_connected_components(corpus: Corpus) -> None:
     index, documents, vectors = corpus
     index.check()
-    if index._requests.space_type == "innerproduct":
-        threshold *= 12  # of vectors of any length
+    # Of vectors of any length the dot products are larger.
+    threshold = 0.99 * (12 if index._requests.space_type == "innerproduct" else 1)
     similarity = vectors @ vectors.T
     expected = connected(similarity >= threshold)
     assert 1 < len(expected) < NUM_DOCUMENTS / 2
-    groups = index.duplicates(threshold)
+    progress: list[tuple[int, int | None]] = []
+    groups = index.duplicates(threshold, on_progress=lambda step: progress.append((step.done, step.total)))
     assert {group.ids for group in groups} == {
         tuple(documents[number].id for number in group) for group in expected
     }
@@ -269,10 +289,42 @@ def test_duplicates_are_the_connected_components(corpus: Corpus, threshold: floa
             similarity[a, b] for a in numbers for b in numbers if a != b and similarity[a, b] >= threshold
         ]
         assert group.lowest_similarity == pytest.approx(min(links), abs=1e-4)
-    progress: list[tuple[int, int | None]] = []
-    index.duplicates(threshold, on_progress=lambda step: progress.append((step.done, step.total)))
     assert progress[-1] == (NUM_DOCUMENTS, NUM_DOCUMENTS)
     assert len(progress) > 1
+
+
+def test_crowds_of_copies_are_grouped_whole(opensearch_url: str) -> None:
+    """Every document of a crowd has more neighbours than an answer holds; some crowds are near each other."""
+    rng = np.random.default_rng(11)
+    centres = unit(rng.normal(size=(4, DIMENSION)))
+    near_first = unit(centres[0] + 0.05 * unit(rng.normal(size=DIMENSION)))
+    crowds = [
+        np.tile(centres[0], (500, 1)),
+        np.tile(near_first, (120, 1)),
+        unit(centres[1] + rng.normal(size=(150, DIMENSION)) * 0.01),
+        np.tile(centres[2], (101, 1)),
+        unit(rng.normal(size=(60, DIMENSION))),
+    ]
+    vectors = rng.permutation(np.concatenate(crowds)).astype(np.float32)
+    expected = connected(vectors @ vectors.T >= 0.99)
+    assert sorted(map(len, expected))[-3:] == [101, 150, 620]
+    index = OpenSearchIndex(
+        opensearch_url, "test-properties-crowds", tiny_bundle(DIMENSION), settings={"number_of_shards": 2}
+    )
+    index.delete()
+    documents = [
+        Document(id=f"d{number}", content="x", embedding=vector.tolist())
+        for number, vector in enumerate(vectors)
+    ]
+    index_documents(documents, index, None)
+    try:
+        groups = index.duplicates(0.99)
+        assert {group.ids for group in groups} == {
+            tuple(sorted(f"d{number}" for number in group)) for group in expected
+        }
+    finally:
+        index.delete()
+        index.close()
 
 
 def test_duplicates_of_one_document_are_without_itself_and_within_the_filter(corpus: Corpus) -> None:
@@ -294,7 +346,7 @@ def test_a_calibrated_threshold_is_meant_by_its_name(corpus: Corpus, opensearch_
     with pytest.raises(ConfigurationError, match=r"no calibrated threshold 'duplicate'.*--calibrate"):
         index.radial(vectors[0], min_score="duplicate")
     with pytest.raises(ConfigurationError, match="has none"):
-        index.duplicates()
+        index.duplicates_of(vectors[0])
     threshold = {
         "score": 0.97,
         "wanted_precision": 0.9,
@@ -312,8 +364,8 @@ def test_a_calibrated_threshold_is_meant_by_its_name(corpus: Corpus, opensearch_
     calibrated = OpenSearchIndex(opensearch_url, index.name, replace(index.bundle, manifest=manifest))
     similarity = vectors @ vectors[0]
     expected = int((similarity >= 0.97).sum())
-    assert len(calibrated.radial(vectors[0], min_score="duplicate")) == expected
-    assert calibrated.duplicates() == calibrated.duplicates(0.97)
+    assert len(calibrated.radial(vectors[0], min_score="duplicate", exact=True)) == expected
+    assert calibrated.duplicates_of(vectors[0]) == calibrated.duplicates_of(vectors[0], 0.97)
     with pytest.raises(ConfigurationError, match=r"'other'.*which has duplicate"):
         calibrated.radial(vectors[0], min_score="other")
     calibrated.close()
