@@ -142,7 +142,7 @@ def test_hybrid_equals_the_fusion_computed_here(filled: Any) -> None:
     index, _, _, encoder = filled
     text = "fox owl number 123"
     query = encoder.encode_queries([text])[0]
-    legs = [index.bm25(text, top_k=50), index.search(query, top_k=50)]  # the default depth
+    legs = [index.bm25(text, top_k=30), index.search(query, top_k=30)]  # the default depth
     for weights in ((0.5, 0.5), (0.2, 0.8)):
         fused: dict[str, float] = {}
         for weight, leg in zip(weights, legs, strict=True):
