@@ -14,6 +14,7 @@ from cl_haystack.cli.console import out as console
 
 if TYPE_CHECKING:
     from cl_haystack.data.curation import CheckReport, Kind
+    from cl_haystack.encoder import TextEncoder
 
 _EXAMPLE_CHARS = 90
 
@@ -39,7 +40,8 @@ def check(
         str | None,
         typer.Option(
             metavar="BUNDLE|CHECKPOINT",
-            help="Also ask a model for false positives, false negatives and wrong labels; takes far longer.",
+            help="Also ask a model for false positives and negatives, wrong labels and pairs in other words; "
+            "takes far longer.",
         ),
     ] = None,
     language: Annotated[
@@ -73,11 +75,12 @@ def check(
     """
     from cl_haystack.cli.models import open_model
     from cl_haystack.data import read_beir, write_beside
-    from cl_haystack.data.curation import DROPPED, check_pairs
+    from cl_haystack.data.curation import DROPPED, SAME_MEANING, check_pairs
     from cl_haystack.data.datasheet import Step, carry_datasheet
 
     wanted = (DROPPED | _kinds(drop, "--drop")) - _kinds(keep, "--keep")
     encoder = None if bundle is None else open_model(bundle)[0]
+    same_meaning = SAME_MEANING if encoder is None else _same_meaning(encoder)
     task = None if evaluation is None else read_beir(evaluation, eval_split)
     with progress_bar("checking") as on_progress:
         found = check_pairs(
@@ -87,6 +90,7 @@ def check(
             drop=wanted,
             task=task,
             encoder=encoder,
+            same_meaning_from=same_meaning,
             language=language,
             on_progress=on_progress,
         )
@@ -99,6 +103,17 @@ def check(
         print_json(asdict(found))
     else:
         _tell(found, out)
+
+
+def _same_meaning(encoder: "TextEncoder") -> float:
+    """Return the bundle's own threshold for duplicates, where it was calibrated."""
+    from cl_haystack.data.curation import SAME_MEANING
+    from cl_haystack.encoder import Encoder
+
+    thresholds = (
+        encoder.bundle.manifest.calibration.get("thresholds", {}) if isinstance(encoder, Encoder) else {}
+    )
+    return thresholds["duplicate"].score if "duplicate" in thresholds else SAME_MEANING
 
 
 def _kinds(names: list[str] | None, option: str) -> "frozenset[Kind]":

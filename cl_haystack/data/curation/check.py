@@ -12,16 +12,21 @@ from pathlib import Path
 import numpy as np
 
 from cl_haystack.data.beir import RetrievalTask
-from cl_haystack.data.curation import relations, similarity
+from cl_haystack.data.curation import plausibility, relations
 from cl_haystack.data.curation.evaluation_texts import EvaluationTexts
 from cl_haystack.data.curation.findings import DROPPED, CheckReport, Kind
 from cl_haystack.data.curation.intake import Columns, Intake
 from cl_haystack.data.curation.near_texts import Alike
 from cl_haystack.data.curation.outcome import Findings, write_outcome
+from cl_haystack.data.curation.paraphrases import same_meaning
 from cl_haystack.data.curation.spool import Spool
+from cl_haystack.data.curation.vectors import TextVectors
 from cl_haystack.encoder.protocol import TextEncoder
 from cl_haystack.errors import ConfigurationError
-from cl_haystack.progress import OnProgress, ignore
+from cl_haystack.progress import OnProgress, Progress, ignore
+
+SAME_MEANING = 0.95
+"""Cosine of all-MiniLM-L6-v2 from which on two sentences mean the same, see ``docs/pairs.md``."""
 
 
 def check_pairs(
@@ -32,13 +37,15 @@ def check_pairs(
     drop: Collection[Kind] = DROPPED,
     task: RetrievalTask | None = None,
     encoder: TextEncoder | None = None,
+    same_meaning_from: float = SAME_MEANING,
     language: str | None = None,
     on_progress: OnProgress = ignore,
 ) -> CheckReport:
     """Look for what would spoil training in a file of pairs, and write the pairs without it.
 
-    The same file gives the same answer. Memory grows by about 1 kB for each distinct text, however long;
-    the disk beside ``out`` holds a second copy meanwhile. An encoder needs far longer than all the rest.
+    The same file gives the same answer. Memory grows by about 200 bytes for each distinct text, however long;
+    the disk beside ``out`` holds a second copy meanwhile and, with an encoder, vectors of two bytes a number.
+    An encoder needs far longer than all the rest.
 
     :param path: pairs, in any form that :func:`~cl_haystack.data.read_pairs` reads; broken lines are
         findings.
@@ -48,7 +55,10 @@ def check_pairs(
     :param drop: what a line is dropped for; the rest is reported only. Of a line with a known positive among
         its negatives these negatives are dropped.
     :param task: evaluation data that must not be trained on.
-    :param encoder: finds positives, negatives and labels that similarity speaks against; None does not look.
+    :param encoder: finds positives, negatives and labels that are hardly right, and pairs that are there in
+        other words; None does not look.
+    :param same_meaning_from: cosine of the encoder from which on two texts mean the same, such as a threshold
+        that the bundle was calibrated with.
     :param language: the language that texts should be in, an ISO 639-1 code; None does not look.
     :param on_progress: told lines read, and encoded.
     :returns: counts and examples.
@@ -70,7 +80,9 @@ def check_pairs(
         if intake.evaluation is not None:
             _look_at_evaluation(intake.evaluation, columns, alike, findings, report)
         if encoder is not None:
-            _look_at_similarity(intake, columns, encoder, findings, report, on_progress)
+            model = _Model(intake, columns, encoder, out.parent, on_progress)
+            _look_at_plausibility(model, intake, columns, findings, report)
+            _look_at_meaning(model, intake, columns, same_meaning_from, findings)
         write_outcome(intake, columns, findings, frozenset(drop), out, beside, report)
     return report
 
@@ -143,19 +155,55 @@ def _one_of(names: dict[int, str], text_id: int, alike: Alike) -> str | None:
     return next((names[text] for text in alike.of(text_id) if text in names), None)
 
 
-def _look_at_similarity(
-    intake: Intake,
-    columns: Columns,
-    encoder: TextEncoder,
-    findings: Findings,
-    report: CheckReport,
-    on_progress: OnProgress,
+class _Model:
+    """Vectors of all anchors, as queries, and of all other texts, as documents."""
+
+    def __init__(
+        self, intake: Intake, columns: Columns, encoder: TextEncoder, folder: Path, on_progress: OnProgress
+    ) -> None:
+        pairs = columns.is_pair
+        asked = [
+            columns.anchor[pairs],
+            np.array(list(intake.evaluation.queries if intake.evaluation else ())),
+        ]
+        anchors = np.unique(np.concatenate(asked)).astype(np.int64)
+        documents = np.unique(np.concatenate([columns.positive[pairs], columns.negatives]))
+        count = len(anchors) + len(documents)
+
+        def told(step: Progress) -> None:
+            on_progress(Progress(step.done, count, "encoding"))
+
+        def told_later(step: Progress) -> None:
+            on_progress(Progress(len(anchors) + step.done, count, "encoding"))
+
+        self.anchors = TextVectors(anchors, encoder.encode_queries, intake.text, folder, told)
+        self.documents = TextVectors(documents, encoder.encode_documents, intake.text, folder, told_later)
+
+
+def _look_at_plausibility(
+    model: _Model, intake: Intake, columns: Columns, findings: Findings, report: CheckReport
 ) -> None:
-    found = similarity.measure(intake, columns, encoder, on_progress)
-    findings.similarities = found
-    wrong = similarity.false_positives(found, columns)
-    findings.add(Kind.FALSE_POSITIVE, wrong)
-    findings.add(Kind.FALSE_NEGATIVE, similarity.false_negatives(found, columns) & ~wrong)
-    doubtful, note = similarity.doubtful_labels(found, columns)
-    findings.add(Kind.DOUBTFUL_LABEL, doubtful)
-    report.notes += [note] if note else []
+    judgements = plausibility.judgements_of(columns)
+    features = plausibility.measure(judgements, intake.texts, model.anchors, model.documents)
+    found = plausibility.judge(judgements, features, columns)
+    findings.plausibility = found
+    report.notes.append(found.note)
+    is_judged = relations.is_judged(columns)
+    findings.add(Kind.DOUBTFUL_LABEL, found.positive_doubted & is_judged)
+    findings.add(Kind.FALSE_POSITIVE, found.positive_doubted & ~is_judged)
+    findings.add(Kind.FALSE_NEGATIVE, found.negative_doubted)
+
+
+def _look_at_meaning(
+    model: _Model, intake: Intake, columns: Columns, similarity: float, findings: Findings
+) -> None:
+    alike = Alike(len(intake.texts))
+    for vectors in (model.anchors, model.documents):
+        same_meaning(alike, vectors, intake.texts, similarity)
+    usable = columns.is_pair & ~findings.has(*DROPPED)
+    findings.add_others(Kind.PARAPHRASE, relations.near_duplicates(columns, alike, among=usable))
+    if intake.evaluation is not None:
+        queries = intake.evaluation.queries
+        for place in np.flatnonzero(usable).tolist():
+            if query := _one_of(queries, int(columns.anchor[place]), alike):
+                findings.add_detail(Kind.SIMILAR_TO_EVAL, place, f"query {query}")

@@ -20,6 +20,7 @@ class Kind(StrEnum):
     FALSE_NEGATIVE = "false-negative"
     FALSE_POSITIVE = "false-positive"
     DOUBTFUL_LABEL = "doubtful-label"
+    PARAPHRASE = "paraphrase"
     SIMILAR_TO_EVAL = "similar-to-eval"
     EVAL_DOCUMENT = "eval-document"
     SIMILAR_DOCUMENT = "similar-document"
@@ -38,10 +39,11 @@ DESCRIPTIONS: dict[Kind, str] = {
     Kind.NEAR_DUPLICATE: "the same pair was there before, but for small edits",
     Kind.EVAL_QUERY: "an evaluation query, small edits aside",
     Kind.KNOWN_POSITIVE: "a negative that is the positive, or another positive of the same anchor",
-    Kind.FALSE_NEGATIVE: "a negative is more similar to the anchor than the positive",
-    Kind.FALSE_POSITIVE: "the positive is hardly more similar to the anchor than any text",
-    Kind.DOUBTFUL_LABEL: "the label says otherwise than the texts' similarity",
-    Kind.SIMILAR_TO_EVAL: "an anchor that shares most words with an evaluation query",
+    Kind.FALSE_NEGATIVE: "a negative seems to belong to the anchor, or is nearer to it than the positive",
+    Kind.FALSE_POSITIVE: "the positive seems to belong to another anchor",
+    Kind.DOUBTFUL_LABEL: "the label, or a score near 0 or 1, seems to be wrong",
+    Kind.PARAPHRASE: "the same pair was there before, in other words",
+    Kind.SIMILAR_TO_EVAL: "an anchor that shares most words, or its meaning, with an evaluation query",
     Kind.EVAL_DOCUMENT: "the positive is a relevant document of the evaluation",
     Kind.SIMILAR_DOCUMENT: "the positive is nearly that of another line, small edits aside",
     Kind.BOILERPLATE: "one positive for very many anchors",

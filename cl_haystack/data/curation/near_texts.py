@@ -10,6 +10,7 @@ Sources: Broder 1997, "On the resemblance and containment of documents" (SEQUENC
 Leskovec et al., "Mining of Massive Datasets", 3.4; keeping few bits: Li and König 2010, arXiv:0910.3349.
 """
 
+import math
 from array import array
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -119,7 +120,8 @@ class TextTable:
         self._numbers = _Numbers()
         self._signatures: list[NDArray[np.uint8]] = []
         self._waiting: list[list[str]] = []
-        self._words = lru_cache(_TEXTS_HELD)(lambda text_id: word_list(text_of(text_id)))
+        self.words = lru_cache(_TEXTS_HELD)(lambda text_id: word_list(text_of(text_id)))
+        """Words of a text by its number, read again."""
 
     def __len__(self) -> int:
         return len(self._num_chars)
@@ -150,6 +152,10 @@ class TextTable:
             self._hash()
         return number, words
 
+    def rarity(self, word: str) -> float:
+        """Return how much a word says: the logarithm of texts by texts that it is in."""
+        return math.log1p(len(self) / self.frequency[word]) if word in self.frequency else 0.0
+
     def alike(self) -> "Alike":
         """Compare all texts, and return which are the same but for small edits."""
         self._hash()
@@ -172,7 +178,7 @@ class TextTable:
         return signatures
 
     def _is_same(self, first: int, second: int) -> bool:
-        return is_same_statement(self._words(first), self._words(second), self.frequency.__getitem__)
+        return is_same_statement(self.words(first), self.words(second), self.frequency.__getitem__)
 
     def _hash(self) -> None:
         if self._waiting:

@@ -11,12 +11,19 @@ from cl_haystack.data.curation.findings import CheckReport, Example, Kind, excer
 from cl_haystack.data.curation.intake import Columns, Intake
 from cl_haystack.data.curation.near_texts import Ids
 from cl_haystack.data.curation.personal_data import find_personal_data
+from cl_haystack.data.curation.plausibility import Plausibility
 from cl_haystack.data.curation.relations import NONE, Mask
-from cl_haystack.data.curation.similarity import Similarities
 from cl_haystack.data.writing import write_beside
 
 _BITS = {kind: np.uint32(1 << position) for position, kind in enumerate(Kind)}
-_EARLIER = (Kind.CONTRADICTION, Kind.DUPLICATE, Kind.NEAR_DUPLICATE, Kind.SIMILAR_DOCUMENT)
+_EARLIER = (
+    Kind.CONTRADICTION,
+    Kind.DUPLICATE,
+    Kind.NEAR_DUPLICATE,
+    Kind.PARAPHRASE,
+    Kind.SIMILAR_DOCUMENT,
+)
+_DOUBTS = (Kind.FALSE_NEGATIVE, Kind.FALSE_POSITIVE, Kind.DOUBTFUL_LABEL)
 
 
 class Findings:
@@ -26,7 +33,7 @@ class Findings:
     """
 
     def __init__(self, columns: Columns) -> None:
-        self.similarities: Similarities | None = None
+        self.plausibility: Plausibility | None = None
         self.known_positives: Mask = np.zeros(len(columns.negatives), dtype=bool)
         self._columns = columns
         self._kinds = np.zeros(len(columns.line), dtype=np.uint32)
@@ -66,6 +73,8 @@ class Findings:
 
     def kinds(self, place: int) -> list[Kind]:
         """Return what was found in a line, the worst first."""
+        if not self._kinds[place]:
+            return []
         return [kind for kind, bit in _BITS.items() if self._kinds[place] & bit]
 
     def count(self) -> dict[str, int]:
@@ -93,19 +102,17 @@ class Findings:
             ids = (int(self._columns.anchor[place]), int(self._columns.positive[place]))
             found = {intake.in_other_language[text] for text in ids if text in intake.in_other_language}
             return ", ".join(sorted(found))
-        return self._similarity_detail(kind, place, record)
+        return self._doubt(place, record) if kind in _DOUBTS else ""
 
-    def _similarity_detail(self, kind: Kind, place: int, record: dict[str, Any]) -> str:
-        if self.similarities is None or kind not in (
-            Kind.FALSE_NEGATIVE,
-            Kind.FALSE_POSITIVE,
-            Kind.DOUBTFUL_LABEL,
-        ):
+    def _doubt(self, place: int, record: dict[str, Any]) -> str:
+        found = self.plausibility
+        if found is None:
             return ""
-        positive, negative = self.similarities.positive[place], self.similarities.negative[place]
-        label = f"label {record['label']}, " if "label" in record else ""
-        nearest = "" if np.isnan(negative) else f", nearest negative {negative:.3f}"
-        return f"{label}cosine {positive:.3f}{nearest}"
+        facts = [f"{name} {record[name]}" for name in ("label", "score") if name in record]
+        facts.append(f"cosine {found.positive[place]:.3f}")
+        if not np.isnan(found.negative[place]):
+            facts.append(f"nearest negative {found.negative[place]:.3f}")
+        return ", ".join([*facts, f"wrong by {found.wrong[place]:.0%}"])
 
 
 def write_outcome(

@@ -54,7 +54,7 @@ def near_duplicates(columns: Columns, alike: Alike, *, among: Mask) -> Ids:
     concerned = among & (np.isin(columns.anchor, edited) | np.isin(columns.positive, edited))
     negatives = np.zeros(len(columns.line), dtype=np.uint64)
     np.add.at(negatives, columns.negatives_of, _hashed(alike.leaders[columns.negatives].astype(np.uint64)))
-    swappable = _is_judged(columns)
+    swappable = is_judged(columns)
     first: dict[tuple[int, int, int], int] = {}  # no other line than these can be the same as one of them
     for place in np.flatnonzero(concerned).tolist():
         anchor, positive = int(columns.anchor[place]), int(columns.positive[place])
@@ -76,7 +76,7 @@ def contradictions(columns: Columns, leaders: Ids) -> Ids:
     :returns: the place of a line that says otherwise, or :data:`NONE`, ``(lines,)``.
     """
     other = np.full(len(columns.line), NONE)
-    places = np.flatnonzero(columns.is_pair & _is_judged(columns))
+    places = np.flatnonzero(columns.is_pair & is_judged(columns))
     keys = _keys(columns, leaders)[places]
     order = np.argsort(keys, kind="stable")
     starts = np.flatnonzero(np.diff(keys[order], prepend=~keys[order[:1]]))
@@ -180,7 +180,8 @@ def _contradict(group: Ids, columns: Columns, other: Ids) -> None:
             other[place] = group[apart][0]
 
 
-def _is_judged(columns: Columns) -> Mask:
+def is_judged(columns: Columns) -> Mask:
+    """Tell which lines have a label or a score, ``(lines,)``."""
     result: Mask = (columns.label != NO_LABEL) | ~np.isnan(columns.score)
     return result
 
@@ -192,7 +193,7 @@ def _keys(
     anchor, positive = columns.anchor, columns.positive
     if leaders is not None:
         anchor, positive = leaders[anchor], leaders[positive]
-    swap = _is_judged(columns) & (anchor > positive)
+    swap = is_judged(columns) & (anchor > positive)
     keys = _mix(np.where(swap, positive, anchor), np.where(swap, anchor, positive))
     if with_negatives:
         sums = np.zeros(len(keys), dtype=np.uint64)

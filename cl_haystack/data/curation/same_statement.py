@@ -13,7 +13,7 @@ Documents (more than 40 words) are the same when nearly all words are, in their 
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from rapidfuzz.distance import OSA, Indel, Levenshtein
 
@@ -42,6 +42,12 @@ Frequency = Callable[[str], int]
 def word_list(text: str) -> list[str]:
     """Return the words of a text in order, case-folded; punctuation is left out."""
     return _WORD.findall(text.casefold())
+
+
+def facts(words: Iterable[str]) -> tuple[frozenset[str], bool]:
+    """Return what makes texts opposites although they are alike: their numbers, and whether they negate."""
+    known = frozenset(words)
+    return frozenset(filter(_DIGIT.search, known)), not _NEGATIONS.isdisjoint(known)
 
 
 def is_same_statement(one: list[str], other: list[str], frequency: Frequency) -> bool:

@@ -119,13 +119,14 @@ def test_a_model_finds_flipped_labels_and_answers_among_negatives(claims, base_b
     from cl_haystack.encoder import Encoder
 
     encoder = Encoder.load(base_bundle)
-    pairs, planted = with_flipped_labels(claims[1::4], seed=7, share=0.05)
-    _, found = check(pairs, tmp_path, encoder=encoder)
+    pairs, planted = with_flipped_labels(claims[::2], seed=7, share=0.05)
+    report, found = check(pairs, tmp_path, encoder=encoder)
     recall, false_alarms = recall_and_false_alarms(
         lines_with(found, Kind.DOUBTFUL_LABEL), planted, len(pairs)
     )
-    assert recall >= 0.75  # from 0.79 here to 0.98 on 800 lines: cosines of claims and abstracts overlap
-    assert false_alarms <= 0.04
+    assert recall >= 0.75  # claims that their abstract hardly speaks of are out of a small model's reach
+    assert false_alarms <= 0.01
+    assert "are wrong" in report.notes[0]
     # Positive and negative changed places: no text is repeated, only the model can tell.
     pairs, _ = with_negatives(claims[:100], seed=5, false_share=0)
     swapped = {line for line in range(1, 101) if line % 10 == 0}

@@ -1,0 +1,206 @@
+"""What a model says of pairs: positives that belong elsewhere, negatives that are answers, wrong labels.
+
+Every text on a line is a judgement: it belongs to the anchor, or it does not. Cosines have no scale of their
+own, so of each judgement not the cosine alone is looked at, but where it stands among those of the same two
+texts with texts of other lines, and which words they share; which of it counts the file itself tells.
+"""
+
+from dataclasses import dataclass, fields
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cl_haystack.data.curation.doubts import Doubts, Floats, Mask, doubt
+from cl_haystack.data.curation.intake import NO_LABEL, Columns
+from cl_haystack.data.curation.near_texts import Ids, TextTable
+from cl_haystack.data.curation.vectors import TextVectors
+from cl_haystack.encoder.protocol import Vectors
+
+_AT_ONCE = 2048  # judgements
+_SAMPLE = 1024  # texts that stand for all others
+_SURE_SCORES = (0.2, 0.8)  # grades between them say neither yes nor no
+_CLEARLY_ABOVE = 0.02
+_NOBODY_SAID = -1
+_MIN_SAID_NO = 20
+
+Features = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Judgements:
+    """What a file says of pairs of texts; arrays are ``(judgements,)``.
+
+    :param place: the line; :data:`_NOBODY_SAID` where nobody said it: texts of two lines, which hardly belong
+        together.
+    :param slot: 0 for the positive, else which negative, from 1.
+    :param anchor: number of the anchor's text.
+    :param text: number of the other text.
+    :param given: 1 where they belong together, else 0.
+    """
+
+    place: Ids
+    slot: Ids
+    anchor: Ids
+    text: Ids
+    given: Ids
+
+
+@dataclass(frozen=True)
+class Plausibility:
+    """What a model says of lines; arrays are ``(lines,)``.
+
+    :param positive: cosine of anchor and positive, NaN where it was not looked at.
+    :param negative: cosine of the anchor and the nearest of its negatives, NaN where there is none.
+    :param wrong: how likely the least likely of a line's judgements is wrong, 0 to 1.
+    :param positive_doubted: lines whose positive, or its label or score, is doubted.
+    :param negative_doubted: lines with a negative that seems to belong to the anchor.
+    :param note: what is to be said of it all.
+    """
+
+    positive: Floats
+    negative: Floats
+    wrong: Floats
+    positive_doubted: Mask
+    negative_doubted: Mask
+    note: str
+
+
+def judgements_of(columns: Columns) -> Judgements:
+    """List what the lines say: positives belong to their anchor unless label or score deny it, negatives not.
+
+    :param columns: the lines.
+    :returns: the judgements; where fewer than 20 say no, as many more as lines, of texts of two lines.
+    """
+    yes = (columns.label == 1) | (columns.score >= _SURE_SCORES[1])
+    no = (columns.label == 0) | (columns.score <= _SURE_SCORES[0])
+    silent = (columns.label == NO_LABEL) & np.isnan(columns.score)
+    positives = np.flatnonzero(columns.is_pair & (yes | no | silent))
+    lines = columns.negatives_of
+    negatives = np.flatnonzero(~no[lines])
+    first = np.searchsorted(lines, np.arange(len(columns.line)))  # negative of each line
+    parts = [
+        Judgements(
+            positives,
+            np.zeros(len(positives), dtype=np.int64),
+            columns.anchor[positives],
+            columns.positive[positives],
+            (~no[positives]).astype(np.int64),
+        ),
+        Judgements(
+            lines[negatives],
+            negatives - first[lines[negatives]] + 1,
+            columns.anchor[lines[negatives]],
+            columns.negatives[negatives],
+            np.zeros(len(negatives), dtype=np.int64),
+        ),
+    ]
+    if sum(int((part.given == 0).sum()) for part in parts) < _MIN_SAID_NO:
+        parts.append(_by_chance(parts[0]))
+    names = (field.name for field in fields(Judgements))
+    return Judgements(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
+
+
+def _by_chance(positives: Judgements) -> Judgements:
+    """Put each anchor to the positive of another line."""
+    order = np.random.default_rng(0).permutation(len(positives.place))
+    texts = np.empty(len(order), dtype=np.int64)
+    texts[order] = positives.text[np.roll(order, 1)]
+    known = set(zip(positives.anchor.tolist(), positives.text.tolist(), strict=True))
+    other = np.array(
+        [pair not in known for pair in zip(positives.anchor.tolist(), texts.tolist(), strict=True)]
+    )
+    rows = np.flatnonzero(other) if len(other) else np.empty(0, dtype=np.int64)
+    nobody = np.full(len(rows), _NOBODY_SAID)
+    zeros = np.zeros(len(rows), dtype=np.int64)
+    return Judgements(nobody, zeros, positives.anchor[rows], texts[rows], zeros)
+
+
+def measure(
+    judgements: Judgements, texts: TextTable, anchors: TextVectors, documents: TextVectors
+) -> Features:
+    """Measure what tells whether two texts belong together.
+
+    :param judgements: the texts.
+    :param texts: their words.
+    :param anchors: vectors of all anchors.
+    :param documents: vectors of all other texts.
+    :returns: cosine; how far it is above the mean of the anchor's cosines with other texts, and of the text's
+        with other anchors, in standard deviations; the share of the anchor's words that the text has, rare
+        ones counting more, ``(judgements, 4)``.
+    """
+    random = np.random.default_rng(0)
+    others = documents.of(_some(judgements.text, random))  # (sample, dim)
+    askers = anchors.of(_some(judgements.anchor, random))  # (sample, dim)
+    features = np.empty((len(judgements.place), 4), dtype=np.float32)
+    for start in range(0, len(features), _AT_ONCE):
+        rows = slice(start, start + _AT_ONCE)
+        asked, found = anchors.of(judgements.anchor[rows]), documents.of(judgements.text[rows])
+        cosines = np.einsum("ij,ij->i", asked, found)  # (rows,)
+        features[rows, 0] = cosines
+        features[rows, 1] = _standing(cosines, asked @ others.T)
+        features[rows, 2] = _standing(cosines, found @ askers.T)
+        pairs = zip(judgements.anchor[rows].tolist(), judgements.text[rows].tolist(), strict=True)
+        features[rows, 3] = [_shared_words(one, other, texts) for one, other in pairs]
+    return features
+
+
+def judge(judgements: Judgements, features: Features, columns: Columns) -> Plausibility:
+    """Find what is hardly right in lines.
+
+    :param judgements: what the lines say.
+    :param features: what :func:`measure` gave for it.
+    :param columns: the lines.
+    :returns: what is doubted.
+    """
+    count = len(columns.line)
+    said = judgements.place != _NOBODY_SAID
+    doubts = doubt(features, judgements.given)
+    wrong = doubts.wrong if doubts else np.zeros(len(said))
+    named = (
+        doubts.named(len(np.unique(judgements.place[said]))) & said if doubts else np.zeros(len(said), bool)
+    )
+    is_positive = said & (judgements.slot == 0)
+    is_negative = said & (judgements.slot > 0)
+    cosines = features[:, 0].astype(np.float64)
+    positive, negative, least = np.full(count, np.nan), np.full(count, -np.inf), np.zeros(count)
+    positive[judgements.place[is_positive]] = cosines[is_positive]
+    np.maximum.at(negative, judgements.place[is_negative], cosines[is_negative])
+    np.maximum.at(least, judgements.place[said], wrong[said])
+    positive_doubted, negative_doubted = np.zeros(count, dtype=bool), negative >= positive + _CLEARLY_ABOVE
+    positive_doubted[judgements.place[named & is_positive]] = True
+    negative_doubted[judgements.place[named & is_negative]] = True
+    return Plausibility(
+        positive=positive,
+        negative=np.where(np.isinf(negative), np.nan, negative),
+        wrong=least,
+        positive_doubted=positive_doubted,
+        negative_doubted=negative_doubted & ~positive_doubted,
+        note=_note(doubts, wrong[said], named),
+    )
+
+
+def _note(doubts: Doubts | None, wrong: Floats, named: Mask) -> str:
+    if doubts is None:
+        return (
+            "labels, positives and negatives: too few to tell which are wrong; 20 of either kind are needed"
+        )
+    return (
+        f"labels, positives and negatives: an estimated {wrong.sum():,.0f} of {len(wrong):,} are wrong; "
+        f"{named.sum():,} are named, of which {(1 - doubts.wrong[named]).sum():,.0f} may be right"
+    )
+
+
+def _some(ids: Ids, random: np.random.Generator) -> Ids:
+    distinct = np.unique(ids)
+    return np.sort(random.permutation(distinct)[:_SAMPLE])
+
+
+def _standing(cosines: Vectors, others: Vectors) -> Vectors:
+    result: Vectors = (cosines - others.mean(axis=1)) / np.maximum(others.std(axis=1), 1e-6)
+    return result
+
+
+def _shared_words(anchor: int, text: int, texts: TextTable) -> float:
+    words = frozenset(texts.words(anchor))
+    total = sum(map(texts.rarity, words))
+    return sum(map(texts.rarity, words.intersection(texts.words(text)))) / total if total else 0.0

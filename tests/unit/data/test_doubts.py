@@ -1,0 +1,69 @@
+"""What a check concludes from vectors, on vectors of which everything is known."""
+
+import numpy as np
+import pytest
+
+from cl_haystack.data.curation.doubts import doubt
+from cl_haystack.data.curation.near_texts import Alike, TextTable
+from cl_haystack.data.curation.paraphrases import same_meaning
+from cl_haystack.data.curation.plausibility import judgements_of
+from cl_haystack.data.curation.vectors import TextVectors
+from tests.unit.data.columns import columns_of
+
+
+@pytest.mark.parametrize("share", [0.0, 0.02, 0.1])
+@pytest.mark.parametrize("distance", [1.0, 3.0, 5.0])
+def test_wrong_labels_are_estimated_and_false_alarms_are_few_however_good_the_model_is(share, distance):
+    random = np.random.default_rng(5)
+    truth = random.integers(0, 2, 4000)
+    features = random.normal(0, 1, (4000, 4)).astype(np.float32)
+    features[:, 0] += distance * truth
+    flipped = random.random(4000) < share
+    doubts = doubt(features, np.where(flipped, 1 - truth, truth))
+    named = doubts.named(4000)
+    if distance > 1:  # a model that hardly tells the labels apart cannot tell how many are wrong
+        assert abs(doubts.share - share) < 0.012
+    assert named[~flipped].mean() <= 0.01
+    if share and distance == 5:
+        assert named[flipped].mean() >= 0.95
+    # The best that a limit on the score can do, were the labels known: no more false alarms than were made.
+    towards = features[:, 0] * np.where(truth ^ flipped, -1, 1)
+    limit = np.sort(towards[~flipped])[-max(1, int(named[~flipped].sum()))]
+    if share:
+        assert named[flipped].mean() >= 0.8 * (towards[flipped] > limit).mean()
+
+
+def test_too_few_judgements_are_not_doubted():
+    assert doubt(np.zeros((100, 4), dtype=np.float32), np.repeat([0, 1], [19, 81])) is None
+
+
+def test_what_lines_say_of_their_texts_and_texts_put_together_by_chance():
+    said = judgements_of(columns_of(
+        [(0, 1, (2, 3)), (4, 5, ()), (6, 7, (2,)), (8, 9, ()), None, (0, 9, (3,))],
+        labels=[None, 0, 0, None, None, 1], scores=[None, None, None, 0.5, None, None],
+    ))  # fmt: skip
+    nobody = said.place == -1
+    rows = np.stack([said.place, said.slot, said.anchor, said.text, said.given], axis=1)[~nobody]
+    assert list(map(tuple, rows.tolist())) == [
+        (0, 0, 0, 1, 1), (1, 0, 4, 5, 0), (2, 0, 6, 7, 0), (5, 0, 0, 9, 1),
+        (0, 1, 0, 2, 0), (0, 2, 0, 3, 0), (5, 1, 0, 3, 0),
+    ]  # fmt: skip
+    chance = set(zip(said.anchor[nobody].tolist(), said.text[nobody].tolist(), strict=True))
+    assert chance
+    assert not chance & {(0, 1), (4, 5), (6, 7), (0, 9)}
+
+
+def test_texts_of_one_meaning_are_found_among_thousands_unless_a_number_or_a_negation_differs(tmp_path):
+    random = np.random.default_rng(0)
+    vectors = random.normal(0, 1, (7000, 32)).astype(np.float32)
+    vectors[3500:] = vectors[:3500] + random.normal(0, 0.15, (3500, 32))  # cosine about 0.99
+    texts = [f"text {number % 3500 if number % 10 else number}" for number in range(7000)]
+    stored = TextVectors(
+        np.arange(7000), lambda some: vectors[list(map(int, some))], str, tmp_path, lambda step: None
+    )
+    alike = Alike(7000)
+    same_meaning(alike, stored, TextTable(texts.__getitem__), 0.95)
+    found = {text for text in range(3500) if text + 3500 in alike.of(text)}
+    same_number = {text for text in range(3500) if text % 10}
+    assert len(found & same_number) >= 0.99 * len(same_number)
+    assert not found - same_number
