@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from cl_haystack.cli.main import app
 from cl_haystack.encoder import Encoder
-from cl_haystack.errors import ConfigurationError, IndexingError, SpaceMismatchError
+from cl_haystack.errors import ConfigurationError, DataError, IndexingError, SpaceMismatchError
 from cl_haystack.opensearch import OpenSearchIndex, index_documents, read_documents, records
 from cl_haystack.opensearch.content_hash import HASH_FIELD
 from tests.opensearch_fakes import WordEncoder, tiny_bundle
@@ -181,6 +181,38 @@ def test_the_command_keeps_no_vectors_of_another_model(
     done = CliRunner().invoke(app, [*options, bound.name, "--url", opensearch_url])
     assert isinstance(done.exception, SpaceMismatchError)
     bound.delete()
+
+
+def test_broken_lines_of_a_corpus_go_to_the_dead_letters(
+    make_index: MakeIndex, opensearch_url: str, bundle: Path, tmp_path: Path
+) -> None:
+    deep = "1"
+    for _ in range(900):
+        deep = f'{{"in": {deep}}}'
+    broken = {
+        "corpus.jsonl:3": '{"_id": "nan", "text": "x", "n": NaN}',
+        "corpus.jsonl:4": "no json",
+        "corpus.jsonl:5": '{"text": "no id"}',
+        "corpus.jsonl:6": '{"_id": "d1", "text": "again"}',
+        "type": '{"_id": "type", "text": "x", "n": "no number"}',
+        "deep": f'{{"_id": "deep", "text": "x", "deep": {deep}}}',
+    }
+    good = [json.dumps({"_id": f"d{number}", "text": "cat", "n": number}) for number in range(9)]
+    file, letters = tmp_path / "corpus.jsonl", tmp_path / "dead.jsonl"
+    file.write_text("\n".join([*good[:2], *broken.values(), *good[2:]]))
+    index = make_index(str(bundle))
+    options = ["index", str(bundle), str(file), "--index", index.name, "--url", opensearch_url, "--json"]
+    stopped = CliRunner().invoke(app, options)
+    assert isinstance(stopped.exception, DataError)
+    assert "corpus.jsonl:3: " in str(stopped.exception)
+    done = CliRunner().invoke(app, [*options, "--dead-letters", str(letters)])
+    assert done.exit_code == 3, (done.output, done.exception)
+    report = json.loads(done.stdout)
+    assert (report["read"], report["rejected"]) == (15, 6)
+    assert set(sources(index)) == {f"d{number}" for number in range(9)}
+    lines = {line["id"]: line for line in map(json.loads, letters.read_text().splitlines())}
+    assert set(lines) == set(broken)
+    assert lines["corpus.jsonl:4"]["document"]["content"].strip() == "no json"
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ from cl_haystack.opensearch.indexing.first_load import RECORD_KEY
 from tests.fault_proxy import FaultProxy
 from tests.indexing_job import documents
 from tests.opensearch_fakes import WordEncoder, tiny_bundle
-from tests.opensearch_versions import on_every_version
+from tests.opensearch_versions import OLDEST, on_every_version
 
 pytestmark = pytest.mark.integration
 
@@ -76,9 +76,10 @@ def calm(make_index: MakeIndex, index_name: str) -> Iterator[Callable[..., dict[
 
 
 @pytest.mark.slow
-@on_every_version
 @pytest.mark.parametrize(
-    ("policy", "from_index"), [("OVERWRITE", False), ("FAIL", False), ("OVERWRITE", True)]
+    ("opensearch_url", "policy", "from_index"),
+    [("newest", "OVERWRITE", False), ("newest", "FAIL", False), (OLDEST, "OVERWRITE", True)],
+    indirect=["opensearch_url"],
 )
 def test_a_job_killed_again_and_again_ends_in_the_undisturbed_index(
     make_index: MakeIndex,
@@ -182,14 +183,16 @@ def set_block(index: OpenSearchIndex, block: str, *, on: bool) -> None:
     index.connection.client().indices.put_settings(index=index.name, body=body)
 
 
-def test_a_write_block_that_stays_is_an_error_and_a_second_run_completes(
-    make_index: MakeIndex, calm: Any
+@pytest.mark.parametrize("block", ["write", "read_only_allow_delete"])
+def test_a_block_that_stays_is_an_error_and_a_second_run_completes(
+    make_index: MakeIndex, calm: Any, block: str
 ) -> None:
+    """Where the disk is full, not even the settings can be restored before there is room again."""
     index = make_index()
     encoder = WordEncoder(tiny_bundle())
-    with pytest.raises(IndexingError, match=r"takes no documents.*write.*lift the block"):
-        index_documents(blocked_at(index, "write"), index, encoder, window_size=100, retry_for_s=0.5)
-    set_block(index, "write", on=False)
+    with pytest.raises(IndexingError, match=r"takes no documents.*lift the block"):
+        index_documents(blocked_at(index, block), index, encoder, window_size=100, retry_for_s=0.5)
+    set_block(index, block, on=False)
     encoder.encoded.clear()
     report = index_documents(documents(COUNT, repeated=False), index, encoder)
     assert report.skipped >= 300
@@ -397,4 +400,39 @@ def test_a_node_of_three_that_is_killed_during_a_load_loses_nothing(tmp_path: Pa
             document.id: document.content for document in documents(COUNT, repeated=False)
         }
         assert settings_of(index) == (None, "1", False)
+        index.close()
+
+
+@pytest.mark.long
+def test_a_disk_that_fills_up_during_a_load_is_waited_for() -> None:
+    """The server's own flood stage, told that a disk with less than 100 TB left is full."""
+    from cl_haystack.opensearch.server import LocalOpenSearch
+
+    def set_watermark(free: str) -> None:
+        disk = "cluster.routing.allocation.disk"
+        marks = {f"{disk}.watermark.{name}": free for name in ("low", "high", "flood_stage")}
+        settings = {**marks, f"{disk}.threshold_enabled": True, "cluster.info.update.interval": "10s"}
+        client.cluster.put_settings(body={"transient": settings})
+
+    def is_blocked() -> bool:
+        settings = client.indices.get_settings(index=index.name)[index.name]["settings"]["index"]
+        return settings.get("blocks", {}).get("read_only_allow_delete") == "true"
+
+    def stream() -> Iterator[Document]:
+        for document in documents(COUNT, repeated=False):
+            if document.id == "d500":
+                set_watermark("100tb")
+                while not is_blocked():
+                    time.sleep(0.5)
+                threading.Timer(3, set_watermark, ["1kb"]).start()
+            yield document
+
+    with LocalOpenSearch(memory="512m") as server:
+        index = OpenSearchIndex(server.url, "docs", tiny_bundle(), settings={"number_of_replicas": 0})
+        client: Any = index.connection.client()
+        report = index_documents(stream(), index, WordEncoder(tiny_bundle()), window_size=100)
+        assert (report.read, report.written, report.rejected) == (COUNT, COUNT, 0)
+        assert report.retries >= 1
+        assert len(contents(index)) == COUNT
+        assert settings_of(index) == (None, "0", False)
         index.close()
