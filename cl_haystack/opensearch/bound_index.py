@@ -185,7 +185,7 @@ class BoundIndex:
         :raises SpaceMismatchError: its vectors do not belong into the index.
         """
         self._expected_binding().check(bundle, self.name, self.settings.truncate_dim)
-        self.check(fresh=True)
+        self.check()
         for concrete in self._checked:
             binding = self._update_binding(concrete, lambda found: found and found.with_writer(bundle))
             if binding is not None and binding.text.max_length != bundle.manifest.text.max_length:
