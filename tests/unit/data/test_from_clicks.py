@@ -12,7 +12,7 @@ from cl_haystack.data.from_clicks import ClickReport, judge_clicks, pairs_from_c
 from cl_haystack.data.records import parse_time
 from cl_haystack.data.ubi import ClickCounts, read_impressions
 from cl_haystack.errors import ConfigurationError, DataError
-from tests.unit.data.click_simulation import EXAMINATION, simulate
+from tests.unit.data.click_simulation import EXAMINATION, reads_down_and_stops, simulate, trusts_the_top
 
 
 @pytest.fixture(scope="module")
@@ -45,6 +45,17 @@ def test_what_is_relevant_is_found_and_what_is_only_on_top_is_not(truth, log):
     assert not [name for query, name in negatives if name in truth[query]]
     assert np.abs(np.array(report.examination) - EXAMINATION).max() < 0.08
     assert report.seen_at_several > 0.9
+
+
+@pytest.mark.parametrize("user", [reads_down_and_stops, trusts_the_top])
+def test_pairs_are_right_for_users_whom_the_model_does_not_describe(truth, user):
+    log = simulate(truth, [f"d{number}" for number in range(500)], searches=60, seed=4, user=user)
+    chosen = judge_clicks(read_impressions(*log, ClickCounts()), ClickReport())
+    found = [(query.casefold(), name) for query, names in chosen.positives.items() for name in names]
+    assert sum(name in truth[query] for query, name in found) / len(found) >= 0.95
+    assert len(found) >= 0.6 * len(truth)
+    negatives = [(query.casefold(), name) for query, names in chosen.negatives.items() for name in names]
+    assert sum(name in truth[query] for query, name in negatives) <= 0.02 * len(negatives)
 
 
 def test_the_model_is_the_likeliest_one():
