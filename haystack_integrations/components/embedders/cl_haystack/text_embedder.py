@@ -1,12 +1,12 @@
 """A text to a vector, as a query."""
 
-import asyncio
 from pathlib import Path
 from typing import Any
 
 from haystack import component, default_from_dict, default_to_dict
 from haystack.utils import ComponentDevice
 
+from cl_haystack.encoder import Vectors
 from haystack_integrations.components.embedders.cl_haystack.component_encoder import ComponentEncoder
 
 
@@ -80,20 +80,27 @@ class CLTextEmbedder:
         :returns: ``embedding``, and ``meta`` with the model's name and identity.
         :raises TypeError: ``text`` is something else.
         """
+        text = self._checked(text)
+        return self._output(self._encoder.encode_queries([text])[0])
+
+    @component.output_types(embedding=list[float], meta=dict[str, Any])
+    async def run_async(self, text: str) -> dict[str, Any]:
+        """Do what :meth:`run` does without holding up the event loop."""
+        text = self._checked(text)
+        return self._output(await self._encoder.encode_query_async(text))
+
+    def _checked(self, text: str) -> str:
+        """Return the text to encode."""
         if not isinstance(text, str):
             raise TypeError(
                 f"CLTextEmbedder expects a string as input, not {type(text).__name__}. "
                 "To embed a list of Documents, use CLDocumentEmbedder."
             )
-        self.warm_up()
-        vectors = self._encoder.encode_queries([self.prefix + text + self.suffix])
+        return self.prefix + text + self.suffix
+
+    def _output(self, vector: Vectors) -> dict[str, Any]:
         bundle = self._encoder.load().bundle
         return {
-            "embedding": vectors[0].tolist(),
+            "embedding": vector.tolist(),
             "meta": {"model": bundle.name, "space_id": bundle.space_id, "fingerprint": bundle.fingerprint},
         }
-
-    @component.output_types(embedding=list[float], meta=dict[str, Any])
-    async def run_async(self, text: str) -> dict[str, Any]:
-        """Do what :meth:`run` does in a thread, so that the event loop goes on."""
-        return await asyncio.to_thread(self.run, text)

@@ -92,9 +92,12 @@ class IndexSearcher:
 
     async def _vector_async(self, query: str | None, query_embedding: list[float] | None) -> Any:
         """Return what :meth:`_vector` returns, without holding up the event loop."""
-        if query_embedding is None:
-            return await asyncio.to_thread(self._vector, query, None)
-        return self._vector(query, query_embedding)
+        check_query(type(self).__name__, query, query_embedding)
+        return (
+            await self._encoder.encode_query_async(query or "")
+            if query_embedding is None
+            else query_embedding
+        )
 
 
 def check_query(component_name: str, query: Any, query_embedding: Any) -> None:
