@@ -30,10 +30,6 @@ from cl_haystack.progress import OnProgress, Progress, ignore
 
 Kind = Literal["query", "document"]
 
-# Texts tokenized at a time. On a CPU texts run one by one, so a window need only be long enough to keep the
-# tokenizer's threads busy (256 are no faster and hold 6 MB more); on a GPU it is sorted by length, and the
-# longer it is the less is padded.
-_WINDOW_TEXTS = {"cpu": 128, "cuda": 4096}
 _MAX_CACHED_CALL = 32  # queries; larger calls are jobs and evaluations, which would push out what people ask
 
 
@@ -169,8 +165,8 @@ class Encoder:
         :param texts: any iterable of strings, also an endless one; it is read in the calling thread, one
             block ahead of what is being encoded.
         :param kind: which prefix the texts get.
-        :returns: an iterator over blocks of at most 256 vectors (4,096 on CUDA; fewer where texts are long),
-            float32 ``(texts in the block, dim)``, in the order of the texts.
+        :returns: an iterator over blocks of some dozens of vectors (on CUDA at most 4,096), float32
+            ``(texts in the block, dim)``, in the order of the texts.
         :raises TypeError: ``texts`` is one string, or an element is not a string; its position is named.
         :raises EncodingError: the encoder is closed, or ``kind`` is unknown.
         """
@@ -224,7 +220,7 @@ class Encoder:
 
     def _blocks(self, texts: Iterable[str], prefix: str) -> Iterator[Vectors]:
         runner = self._open()
-        windows = text_windows(texts, _WINDOW_TEXTS[self.settings.device])
+        windows = text_windows(texts, runner.window_texts)
         for window in one_ahead(windows, lambda window: self._tokenizer.tokenize(window, prefix)):
             yield self._truncate(runner.run_all(window))
 

@@ -25,6 +25,12 @@ from cl_haystack.errors import BundleError
 _TOKEN_BUDGET = 512  # of unpadded batches; throughput is flat from here on, and small keeps the memory small
 _PADDED_TOKEN_BUDGET = 16_384  # on a GPU, which small batches leave idle
 _MAX_SHARED_TOKENS = 32  # longer texts gain nothing from sharing a run
+# A window is what is tokenized at a time. Enough for each thread, so that none waits long for the last of a
+# window, and for texts of one length to meet; more is no faster on a CPU and holds memory. On a GPU a window
+# is sorted by length, and the longer it is the less is padded.
+_WINDOW_TEXTS_A_RUN = 16
+_WINDOW_TEXTS_TO_SHARE = 128
+_PADDED_WINDOW_TEXTS = 4096
 
 
 class Runner:
@@ -46,11 +52,20 @@ class Runner:
             )
         self._engine = engine
         self._bundle = bundle
-        self._settings = settings
         # On a CPU a run needs the cores for its products alone and leaves them idle between those: as many
         # runs as threads fill the gaps. More, from however many callers, would only hold memory.
         self._num_runs = settings.num_threads if settings.device == "cpu" else 1
         self._slots = threading.BoundedSemaphore(self._num_runs)
+        int8 = bundle.precision == "int8"
+        self._pads = settings.device != "cpu" and not int8
+        self._shares = bundle.manifest.numerics.batch_invariant and not int8
+
+    @property
+    def window_texts(self) -> int:
+        """Number of texts to pass to ``run_all`` at a time."""
+        if self._pads:
+            return _PADDED_WINDOW_TEXTS
+        return max(_WINDOW_TEXTS_A_RUN * self._num_runs, _WINDOW_TEXTS_TO_SHARE if self._shares else 0)
 
     def run_all(self, texts: Sequence[Tokenized]) -> Vectors:
         """Compute one row a text, ``(num_texts, dim)``, in the order given."""
@@ -78,10 +93,9 @@ class Runner:
 
     def _batches(self, lengths: Sequence[int]) -> Iterator[list[int]]:
         """Group texts that may share a run, longest first, so that no worker ends long after the others."""
-        if self._settings.device != "cpu" and self._bundle.precision != "int8":
+        if self._pads:
             return token_budget_batches(lengths, _PADDED_TOKEN_BUDGET)
-        shareable = self._bundle.manifest.numerics.batch_invariant and self._bundle.precision != "int8"
-        return equal_length_batches(lengths, _TOKEN_BUDGET, _MAX_SHARED_TOKENS if shareable else 0)
+        return equal_length_batches(lengths, _TOKEN_BUDGET, _MAX_SHARED_TOKENS if self._shares else 0)
 
     def _run(self, batch: Sequence[Tokenized]) -> Vectors:
         shape = (len(batch), max(len(text.ids) for text in batch))  # (batch, tokens)

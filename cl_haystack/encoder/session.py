@@ -64,12 +64,25 @@ class OnnxRuntimeEngine:
                 f"device {settings.device!r} was asked for, but onnxruntime fell back to {found}; "
                 "check the CUDA and cuDNN libraries, or use device='cpu'"
             )
+        self._device = settings.device
         self.input_names = [entry.name for entry in self._session.get_inputs()]
         self.output_names = [entry.name for entry in self._session.get_outputs()]
 
     def run(self, inputs: Inputs, output: str) -> Vectors:
         """Compute one output, ``(batch, dim)``."""
+        if self._device == "cuda":
+            return self.run_bound(inputs, output)
         (vectors,) = self._session.run([output], inputs)
+        return np.asarray(vectors, dtype=np.float32)
+
+    def run_bound(self, inputs: Inputs, output: str) -> Vectors:
+        """Compute the same with inputs and output bound, as CUDA runs; not yet tried on a GPU."""
+        binding = self._session.io_binding()
+        for name, array in inputs.items():
+            binding.bind_cpu_input(name, array)
+        binding.bind_output(output)
+        self._session.run_with_iobinding(binding)
+        (vectors,) = binding.copy_outputs_to_cpu()
         return np.asarray(vectors, dtype=np.float32)
 
 

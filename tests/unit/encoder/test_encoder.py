@@ -10,8 +10,9 @@ import pytest
 
 from cl_haystack.bundle import ModelBundle
 from cl_haystack.encoder import Encoder, shared_encoder
-from cl_haystack.encoder import encoder as encoder_module
+from cl_haystack.encoder import runs as runs_module
 from cl_haystack.encoder import shared as shared_module
+from cl_haystack.encoder.session import OnnxRuntimeEngine
 from cl_haystack.errors import BundleError, EncodingError
 from cl_haystack.export import export_bundle
 from cl_haystack.progress import Progress
@@ -37,11 +38,13 @@ def test_queries_and_documents_get_their_prefixes(encoder: Encoder) -> None:
 
 def test_windows_change_nothing(encoder: Encoder, monkeypatch: pytest.MonkeyPatch) -> None:
     expected = encoder.encode_documents(TEXTS * 5)
-    monkeypatch.setattr(encoder_module, "_WINDOW_TEXTS", {"cpu": 7})
+    monkeypatch.setattr(runs_module, "_WINDOW_TEXTS_TO_SHARE", 7)
+    monkeypatch.setattr(runs_module, "_WINDOW_TEXTS_A_RUN", 1)
     seen: list[Progress] = []
     np.testing.assert_array_equal(encoder.encode_documents(TEXTS * 5, on_progress=seen.append), expected)
     assert [progress.done for progress in seen] == sorted(progress.done for progress in seen)
     assert seen[-1] == Progress(30, 30)
+    assert len(seen) >= 30 / 7
 
 
 def test_no_texts_give_no_rows(encoder: Encoder) -> None:
@@ -92,6 +95,20 @@ def test_device_that_is_not_there_is_refused(bundle: Path) -> None:
         pytest.skip("this onnxruntime has CUDA")
     with pytest.raises(EncodingError, match="CUDAExecutionProvider"):
         Encoder.load(bundle, device="cuda")
+
+
+def test_bound_memory_changes_no_bit(encoder: Encoder) -> None:
+    """What CUDA runs through, on the provider that is here."""
+    engine = encoder._open()._engine
+    assert isinstance(engine, OnnxRuntimeEngine)
+    ids = np.random.default_rng(0).integers(0, 20, (3, 7))
+    inputs = {
+        name: np.ones_like(ids) if "mask" in name else np.zeros_like(ids) for name in engine.input_names
+    }
+    inputs["input_ids"] = ids
+    expected = engine.run(inputs, "sentence_embedding")
+    assert expected.any()
+    np.testing.assert_array_equal(engine.run_bound(inputs, "sentence_embedding"), expected)
 
 
 def test_manifest_with_other_inputs_than_the_graph(bundle: Path) -> None:
