@@ -22,7 +22,9 @@ _SHARES = (0.002, 0.3)
 _SETTLED = 1e-4
 _RIDGE = 0.3  # more, and nothing is ever sure; less, and few judgements are learnt by heart
 _NEWTON_STEPS = 25
-_FALSE_ALARMS = 0.006  # expected, of all lines: 1 % is the most wanted, and some more come than expected
+_HARDLY = 0.1
+_HIGHEST = 30.0  # logarithm of odds
+_FALSE_ALARMS = 0.005  # expected; 1 % is the most wanted, and up to twice as many come as expected
 
 Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -30,26 +32,29 @@ Mask = NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class Doubts:
-    """What is thought of judgements.
+    """What is thought of judgements; arrays are ``(judgements,)``.
 
-    :param wrong: how likely each is wrong, 0 to 1, ``(judgements,)``.
-    :param share: how many are, of all.
+    :param wrong: how likely each is wrong, 0 to 1.
+    :param odds: how much likelier it is that the two texts belong together than that they do not.
+    :param share: how many are wrong, of all.
     """
 
     wrong: Floats
+    odds: Floats
     share: float
 
-    def named(self, num_lines: int) -> Mask:
-        """Tell which judgements to doubt: as many of the doubtful as false alarms are expected to allow.
 
-        :param num_lines: lines that the judgements are on.
-        :returns: ``(judgements,)``.
-        """
-        order = np.argsort(-self.wrong, kind="stable")
-        alarms = np.cumsum(1 - self.wrong[order])
-        result = np.zeros(len(self.wrong), dtype=bool)
-        result[order[: int((alarms <= _FALSE_ALARMS * num_lines).sum())]] = True
-        return result
+def most_doubtful(wrong: Floats) -> Mask:
+    """Tell what to doubt: as much as one expected false alarm in 200 allows, but nothing hardly wrong.
+
+    :param wrong: how likely something is wrong, 0 to 1, ``(any,)``.
+    :returns: ``(any,)``.
+    """
+    order = np.argsort(-wrong, kind="stable")
+    alarms = np.cumsum(1 - wrong[order])
+    result = np.zeros(len(wrong), dtype=bool)
+    result[order[alarms <= _FALSE_ALARMS * len(wrong)]] = True
+    return result & (wrong >= _HARDLY)
 
 
 def doubt(features: NDArray[np.float32], given: NDArray[np.int64]) -> Doubts | None:
@@ -75,7 +80,7 @@ def doubt(features: NDArray[np.float32], given: NDArray[np.int64]) -> Doubts | N
         if np.abs(wrong - before).max() < _SETTLED:
             break
     scores = ((features - middle) / spread) @ weights[:-1] + weights[-1]
-    return Doubts(_wrong(scores, given, share), share)
+    return Doubts(_wrong(scores, given, share), np.exp(np.clip(scores, -_HIGHEST, _HIGHEST)), share)
 
 
 def _wrong(scores: Floats, given: NDArray[np.int64], share: float) -> Floats:
@@ -101,5 +106,5 @@ def _fit(rows: Floats, truth: Floats, weights: Floats) -> Floats:
 
 
 def _sigmoid(scores: Floats) -> Floats:
-    result: Floats = 1 / (1 + np.exp(-np.clip(scores, -30, 30)))
+    result: Floats = 1 / (1 + np.exp(-np.clip(scores, -_HIGHEST, _HIGHEST)))
     return result

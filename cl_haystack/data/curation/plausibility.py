@@ -10,7 +10,7 @@ from dataclasses import dataclass, fields
 import numpy as np
 from numpy.typing import NDArray
 
-from cl_haystack.data.curation.doubts import Doubts, Floats, Mask, doubt
+from cl_haystack.data.curation.doubts import Doubts, Floats, Mask, doubt, most_doubtful
 from cl_haystack.data.curation.intake import NO_LABEL, Columns
 from cl_haystack.data.curation.near_texts import Ids, TextTable
 from cl_haystack.data.curation.vectors import TextVectors
@@ -22,6 +22,7 @@ _SURE_SCORES = (0.2, 0.8)  # grades between them say neither yes nor no
 _CLEARLY_ABOVE = 0.02
 _NOBODY_SAID = -1
 _MIN_SAID_NO = 20
+_TOO_FEW = "labels, positives and negatives: too few to tell which are wrong; 20 of either kind are needed"
 
 Features = NDArray[np.float32]
 
@@ -51,7 +52,7 @@ class Plausibility:
 
     :param positive: cosine of anchor and positive, NaN where it was not looked at.
     :param negative: cosine of the anchor and the nearest of its negatives, NaN where there is none.
-    :param wrong: how likely the least likely of a line's judgements is wrong, 0 to 1.
+    :param wrong: how likely something is wrong, 0 to 1.
     :param positive_doubted: lines whose positive, or its label or score, is doubted.
     :param negative_doubted: lines with a negative that seems to belong to the anchor.
     :param note: what is to be said of it all.
@@ -154,39 +155,57 @@ def judge(judgements: Judgements, features: Features, columns: Columns) -> Plaus
     """
     count = len(columns.line)
     said = judgements.place != _NOBODY_SAID
+    place, slot = judgements.place[said], judgements.slot[said]
+    cosines = features[said, 0].astype(np.float64)
+    positive, negative = np.full(count, np.nan), np.full(count, -np.inf)
+    positive[place[slot == 0]] = cosines[slot == 0]
+    np.maximum.at(negative, place[slot > 0], cosines[slot > 0])
     doubts = doubt(features, judgements.given)
-    wrong = doubts.wrong if doubts else np.zeros(len(said))
-    named = (
-        doubts.named(len(np.unique(judgements.place[said]))) & said if doubts else np.zeros(len(said), bool)
-    )
-    is_positive = said & (judgements.slot == 0)
-    is_negative = said & (judgements.slot > 0)
-    cosines = features[:, 0].astype(np.float64)
-    positive, negative, least = np.full(count, np.nan), np.full(count, -np.inf), np.zeros(count)
-    positive[judgements.place[is_positive]] = cosines[is_positive]
-    np.maximum.at(negative, judgements.place[is_negative], cosines[is_negative])
-    np.maximum.at(least, judgements.place[said], wrong[said])
-    positive_doubted, negative_doubted = np.zeros(count, dtype=bool), negative >= positive + _CLEARLY_ABOVE
-    positive_doubted[judgements.place[named & is_positive]] = True
-    negative_doubted[judgements.place[named & is_negative]] = True
+    if doubts is None:
+        wrong, positive_doubted = np.zeros(count), np.zeros(count, dtype=bool)
+        negative_doubted = negative >= positive + _CLEARLY_ABOVE
+    else:
+        of_positive, of_negatives = _wrong_by_line(doubts, said, place, slot, count)
+        wrong = np.maximum(of_positive, of_negatives)
+        lines = np.unique(place)
+        named = np.zeros(count, dtype=bool)
+        named[lines] = most_doubtful(wrong[lines])
+        positive_doubted = named & (of_positive > of_negatives)
+        negative_doubted = named & ~positive_doubted
     return Plausibility(
         positive=positive,
         negative=np.where(np.isinf(negative), np.nan, negative),
-        wrong=least,
+        wrong=wrong,
         positive_doubted=positive_doubted,
-        negative_doubted=negative_doubted & ~positive_doubted,
-        note=_note(doubts, wrong[said], named),
+        negative_doubted=negative_doubted,
+        note=_note(wrong, positive_doubted | negative_doubted) if doubts else _TOO_FEW,
     )
 
 
-def _note(doubts: Doubts | None, wrong: Floats, named: Mask) -> str:
-    if doubts is None:
-        return (
-            "labels, positives and negatives: too few to tell which are wrong; 20 of either kind are needed"
-        )
+def _wrong_by_line(doubts: Doubts, said: Mask, place: Ids, slot: Ids, count: int) -> tuple[Floats, Floats]:
+    """Return how likely the positive is wrong, and how likely a negative is, or changed places with it.
+
+    The latter is the share of wrong lines times the odds of the negatives, against those of the positive.
+    """
+    wrong, odds = doubts.wrong[said], doubts.odds[said]
+    of_positive, of_negatives = np.zeros(count), np.zeros(count)
+    of_positive[place[slot == 0]] = wrong[slot == 0]
+    np.maximum.at(of_negatives, place[slot > 0], wrong[slot > 0])
+    both = np.intersect1d(place[slot == 0], place[slot > 0])
+    own, others = np.zeros(count), np.zeros(count)
+    own[place[slot == 0]] = odds[slot == 0]
+    np.add.at(others, place[slot > 0], odds[slot > 0])
+    number = np.bincount(place[slot > 0], minlength=count)[both]
+    share = np.minimum(doubts.share * (number + 1) / 2, 0.5)  # a line with two texts in wrong places
+    against = share * others[both] / number
+    of_negatives[both] = np.maximum(of_negatives[both], against / (against + (1 - share) * own[both]))
+    return of_positive, of_negatives
+
+
+def _note(wrong: Floats, named: Mask) -> str:
     return (
-        f"labels, positives and negatives: an estimated {wrong.sum():,.0f} of {len(wrong):,} are wrong; "
-        f"{named.sum():,} are named, of which {(1 - doubts.wrong[named]).sum():,.0f} may be right"
+        f"labels, positives and negatives: an estimated {wrong.sum():,.0f} lines are wrong; {named.sum():,} "
+        f"are named, of which {(1 - wrong[named]).sum():,.0f} may be right"
     )
 
 

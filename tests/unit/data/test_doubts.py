@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from cl_haystack.data.curation.doubts import doubt
+from cl_haystack.data.curation.doubts import doubt, most_doubtful
 from cl_haystack.data.curation.near_texts import Alike, TextTable
 from cl_haystack.data.curation.paraphrases import same_meaning
 from cl_haystack.data.curation.plausibility import judgements_of
@@ -20,7 +20,7 @@ def test_wrong_labels_are_estimated_and_false_alarms_are_few_however_good_the_mo
     features[:, 0] += distance * truth
     flipped = random.random(4000) < share
     doubts = doubt(features, np.where(flipped, 1 - truth, truth))
-    named = doubts.named(4000)
+    named = most_doubtful(doubts.wrong)
     if distance > 1:  # a model that hardly tells the labels apart cannot tell how many are wrong
         assert abs(doubts.share - share) < 0.012
     assert named[~flipped].mean() <= 0.01
