@@ -2,7 +2,9 @@
 
 import itertools
 import json
+import threading
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,7 @@ from cl_haystack.errors import ConfigurationError, DataError, IndexingError, Spa
 from cl_haystack.opensearch import OpenSearchIndex, index_documents, read_documents, records
 from cl_haystack.opensearch.content_hash import HASH_FIELD
 from tests.opensearch_fakes import WordEncoder, tiny_bundle
-from tests.opensearch_versions import on_every_version
+from tests.opensearch_versions import OLDEST, on_every_version
 
 pytestmark = pytest.mark.integration
 
@@ -98,6 +100,29 @@ def test_a_point_in_time_that_the_server_forgets_loses_nothing(
     vectors = {document.id: document.embedding for document in seen}
     assert vectors == {name: kept.get("embedding") for name, (kept, _) in sources(source).items()}
     assert client.get_all_pits()["pits"] == []
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("version", [None, OLDEST])
+def test_a_server_that_dies_while_it_is_read_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, version: str | None
+) -> None:
+    from cl_haystack.opensearch.server import LocalOpenSearch
+
+    monkeypatch.setattr(records, "_FIRST_PAGE", 20)
+    monkeypatch.setattr(records, "_FETCHED_AT_ONCE", 20)
+    options: dict[str, Any] = {} if version is None else {"version": version}
+    with LocalOpenSearch(data=tmp_path / "data", memory="512m", **options) as server:
+        settings = {"number_of_shards": 2, "number_of_replicas": 0}
+        with closing(OpenSearchIndex(server.url, "docs", tiny_bundle(), settings=settings)) as index:
+            index_documents(corpus(300), index, WordEncoder(tiny_bundle()))
+            seen = []
+            for document in read_documents(index.connection, "docs"):
+                seen.append(document.id)
+                if len(seen) == 100:
+                    server.nodes[0].kill()
+                    threading.Timer(2, server.nodes[0].start).start()
+            assert sorted(seen) == sorted(document.id for document in corpus(300))
 
 
 def test_an_index_that_does_not_keep_its_documents_is_refused(make_index: MakeIndex) -> None:
