@@ -124,26 +124,10 @@ def examples_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_examples_run_in_order(
     example: Path, examples_folder: Path, base_model: Path, opensearch_url: str, clean_index: None
 ) -> None:
-    assert run([sys.executable, str(example)], examples_folder, OPENSEARCH_URL=opensearch_url).strip()
-
-
-@pytest.mark.integration
-@pytest.mark.long
-@pytest.mark.skipif(shutil.which("hayhooks") is None, reason="pip install 'cl-haystack[service]' (Hayhooks)")
-def test_a_rest_endpoint_answers(
-    base_bundle: Path, tmp_path: Path, opensearch_url: str, clean_index: None
-) -> None:
-    from haystack import Document
-
-    from cl_haystack import CLOpenSearchWriter, OpenSearchIndex
-
-    (tmp_path / "bundle").symlink_to(base_bundle, target_is_directory=True)
-    index = OpenSearchIndex(opensearch_url, "stdlib", base_bundle)
-    texts = ["Find the smallest items with a heap.", "A tuple cannot be changed."]
-    CLOpenSearchWriter(index).run([Document(id=text.split()[0], content=text) for text in texts])
-    index.close()
-    example = REPOSITORY / "examples" / "12_rest.py"
-    assert run([sys.executable, str(example)], tmp_path, OPENSEARCH_URL=opensearch_url) == "['Find', 'A']\n"
+    out = run([sys.executable, str(example)], examples_folder, OPENSEARCH_URL=opensearch_url).strip()
+    assert out
+    if example.name == "12_rest.py":  # without Hayhooks it tells how to install it
+        assert out.startswith("['heapq."), out
 
 
 @pytest.fixture(scope="module")
