@@ -30,7 +30,8 @@ def evaluate(
     ] = None,
     mode: Annotated[Mode, typer.Option(help="How to search the index.")] = Mode.dense,
     filters: Annotated[
-        str | None, typer.Option(metavar="JSON", help="Haystack filters for every search of the index.")
+        str | None,
+        typer.Option(metavar="FILTERS", help="For every search of the index, as in query --filters."),
     ] = None,
     url: Annotated[str | None, typer.Option(help="Address of OpenSearch (default: $OPENSEARCH_URL).")] = None,
     baseline: Annotated[

@@ -1,6 +1,5 @@
 """``cl-haystack evaluate`` of retrieval: metrics, comparisons, report."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from importlib.util import find_spec
@@ -21,6 +20,7 @@ from cl_haystack.cli.models import (
     training_of,
 )
 from cl_haystack.cli.query import Mode
+from cl_haystack.cli.search_options import parse_filters
 
 if TYPE_CHECKING:
     from cl_haystack.data import RetrievalTask
@@ -133,7 +133,7 @@ def _evaluate_on_index(task: "RetrievalTask", request: Request) -> System:
     from cl_haystack.evaluation.live import index_search
 
     name = str(request.index)
-    filters = _filters(request.filters)
+    filters = parse_filters([request.filters] if request.filters else [])
     encoder, _ = open_model(request.model)
     with open_index(name, request.url, encoder, request.model) as target:
         found = target.count()
@@ -144,18 +144,6 @@ def _evaluate_on_index(task: "RetrievalTask", request: Request) -> System:
         with progress_bar(f"asking index {name}") as on_progress:
             result = evaluate_search(task, search, label=label, top_k=request.top_k, on_progress=on_progress)
     return System(result, encoder)
-
-
-def _filters(text: str | None) -> dict[str, Any] | None:
-    if text is None:
-        return None
-    try:
-        filters = json.loads(text)
-    except ValueError as error:
-        raise typer.BadParameter(f"is not JSON ({error})", param_hint="--filters") from None
-    if not isinstance(filters, dict):
-        raise typer.BadParameter("expected a JSON object, Haystack's filters", param_hint="--filters")
-    return filters
 
 
 def _curve_point(text: str) -> tuple[int, str]:
