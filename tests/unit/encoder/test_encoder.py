@@ -102,10 +102,7 @@ def test_bound_memory_changes_no_bit(encoder: Encoder) -> None:
     engine = encoder._open()._engine
     assert isinstance(engine, OnnxRuntimeEngine)
     ids = np.random.default_rng(0).integers(0, 20, (3, 7))
-    inputs = {
-        name: np.ones_like(ids) if "mask" in name else np.zeros_like(ids) for name in engine.input_names
-    }
-    inputs["input_ids"] = ids
+    inputs = dict.fromkeys(engine.input_names, np.ones_like(ids)) | {"input_ids": ids}
     expected = engine.run(inputs, "sentence_embedding")
     assert expected.any()
     np.testing.assert_array_equal(engine.run_bound(inputs, "sentence_embedding"), expected)

@@ -75,7 +75,11 @@ def test_auto_takes_it_where_it_is_faster(bundle: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr(openvino_engine, "multiplies_bfloat16", lambda: True)
     with Encoder.load(bundle, engine="auto") as encoder:
         assert isinstance(encoder._open()._engine, OpenVinoEngine)
-    assert [openvino_engine.is_faster(name) for name in ("int8-block", "int8", "fp16")] == [True, False, False]
+    assert [openvino_engine.is_faster(name) for name in ("int8-block", "int8", "fp16")] == [
+        True,
+        False,
+        False,
+    ]
 
 
 def test_not_installed_names_the_extra(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
