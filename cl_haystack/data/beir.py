@@ -200,7 +200,7 @@ def read_qrels(path: str | Path, on_fault: OnFault = refuse) -> Qrels:
             on_fault(fault, text.encode())
             continue
         grades = qrels.setdefault(query_id, {})
-        repeated += document_id in grades
+        repeated += grades.get(document_id) == grade
         if grades.setdefault(document_id, grade) != grade:
             problem = f"query {quote(query_id)}, document {quote(document_id)}: grade {grade} contradicts"
             problem += f" {grades[document_id]} above; remove one"

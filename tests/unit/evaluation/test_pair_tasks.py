@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score  # comes with sentence-transformers, the reference
 
@@ -36,6 +36,7 @@ def arrays(scored):
     return np.array(scores, dtype=np.float64), np.array(labels, dtype=np.float64)
 
 
+@settings(deadline=None)
 @given(SCORED)
 def test_average_precision_is_that_of_scikit_learn(scored):
     scores, labels = arrays(scored)
@@ -46,6 +47,7 @@ def test_average_precision_is_that_of_scikit_learn(scored):
         assert average_precision(scores, labels) == 0
 
 
+@settings(deadline=None)
 @given(SCORED)
 def test_the_curve_and_the_best_f1_are_those_of_trying_every_threshold(scored):
     scores, labels = arrays(scored)
@@ -62,6 +64,7 @@ def test_the_curve_and_the_best_f1_are_those_of_trying_every_threshold(scored):
     assert best_f1(scores, labels) == pytest.approx(f1)
 
 
+@settings(deadline=None)
 @given(SCORED)
 def test_spearman_is_that_of_scipy_and_0_where_there_is_no_order(scored):
     from scipy import stats
@@ -140,6 +143,7 @@ def result_of(task, scores):
     )
 
 
+@settings(deadline=None)
 @given(SCORED, st.sampled_from([0.5, 0.75, 0.9, 1.0]))
 def test_a_threshold_has_the_wanted_precision_and_no_lower_one_has(tmp_path_factory, scored, wanted):
     scores, labels = arrays(scored)
