@@ -34,8 +34,8 @@ def num_candidates(top_k: int, diversity: float | None, candidates: int | None) 
         if candidates is not None:
             raise ConfigurationError("candidates are what diversity chooses from; give diversity too")
         return top_k
-    if not 0 <= diversity <= 1:
-        raise ConfigurationError(f"diversity is {diversity}, expected a number from 0 to 1")
+    if not isinstance(diversity, int | float) or not 0 <= diversity <= 1:
+        raise ConfigurationError(f"diversity is {diversity!r}, expected a number from 0 to 1")
     if candidates is None:
         return min(_CANDIDATES_PER_RESULT * top_k, MAX_CANDIDATES)
     if not top_k <= candidates <= MAX_CANDIDATES:

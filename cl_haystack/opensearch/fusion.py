@@ -162,9 +162,17 @@ def _reciprocal_ranks(leg: Mapping[str, float]) -> dict[str, float]:
 
 def check_weights(weights: Sequence[float]) -> None:
     """Refuse weights that are not two shares of one."""
-    if len(weights) != 2 or not all(0 <= weight <= 1 for weight in weights) or abs(sum(weights) - 1) > 1e-6:
+    try:
+        fits = (
+            len(weights) == 2
+            and all(0 <= weight <= 1 for weight in weights)
+            and abs(sum(weights) - 1) <= 1e-6
+        )
+    except TypeError:
+        fits = False
+    if not fits:
         raise ConfigurationError(
-            f"weights are {list(weights)}, expected two numbers from 0 to 1 with sum 1: (BM25, vector)"
+            f"weights are {weights}, expected two numbers from 0 to 1 with sum 1: (BM25, vector)"
         )
 
 

@@ -28,7 +28,13 @@ from cl_haystack.opensearch.queries import (
     knn_body,
     radial_body,
 )
-from cl_haystack.opensearch.scores import DUPLICATE, score_of, similarity_of, similarity_threshold
+from cl_haystack.opensearch.scores import (
+    DUPLICATE,
+    check_min_score,
+    score_of,
+    similarity_of,
+    similarity_threshold,
+)
 from cl_haystack.opensearch.settings import SpaceType
 from cl_haystack.opensearch.vector_form import Row, VectorForm
 
@@ -170,6 +176,7 @@ class RequestBuilder:
         """
         if isinstance(min_score, str):
             min_score = score_of(similarity_threshold(min_score, self.bundle), self.space_type)
+        check_min_score(min_score, self.space_type)
         options: dict[str, Any] = {
             "min_score": min_score,
             "top_k": top_k,

@@ -8,6 +8,8 @@ each space type maps the similarity to its own scale (k-NN plugin, "Spaces"):
     l2             1 / (1 + squared distance), which for unit vectors is 2 - 2 * cosine
 """
 
+import math
+
 from cl_haystack.bundle import ModelBundle
 from cl_haystack.errors import ConfigurationError
 from cl_haystack.opensearch.settings import SpaceType
@@ -54,9 +56,15 @@ def similarity_threshold(threshold: float | str, bundle: ModelBundle) -> float:
     :param threshold: a similarity, or the name of a threshold that the bundle was calibrated with.
     :param bundle: the model.
     :returns: cosine, or dot product.
-    :raises ConfigurationError: the bundle has no threshold of this name.
+    :raises ConfigurationError: the bundle has no threshold of this name, or a number is no similarity.
     """
     if not isinstance(threshold, str):
+        limit = 1 if bundle.similarity == "cosine" else math.inf
+        if not -limit <= threshold <= limit:
+            raise ConfigurationError(
+                f"the threshold is {threshold}, expected a similarity such as 0.95"
+                + (", from -1 to 1 for a model that is compared by cosine" if limit == 1 else "")
+            )
         return float(threshold)
     known = bundle.manifest.calibration.get("thresholds", {})
     if threshold in known:
@@ -64,5 +72,21 @@ def similarity_threshold(threshold: float | str, bundle: ModelBundle) -> float:
     has = f"has {', '.join(sorted(known))}" if known else "has none"
     raise ConfigurationError(
         f"there is no calibrated threshold {threshold!r} in {bundle.label}, which {has}; measure one with "
-        "`cl-haystack evaluate BUNDLE PAIRS --calibrate`, or give a similarity, such as 0.95"
+        "`cl-haystack evaluate BUNDLE PAIRS --calibrate`, or give a number"
     )
+
+
+def check_min_score(min_score: float, space_type: SpaceType) -> None:
+    """Refuse a score that no document can have.
+
+    :param min_score: the least score of a radial search.
+    :param space_type: of the index.
+    :raises ConfigurationError: it is not above 0, or above the highest score.
+    """
+    highest = math.inf if space_type == "innerproduct" else 1
+    if not 0 < min_score <= highest:
+        raise ConfigurationError(
+            f"min_score is {min_score}, expected a score above 0"
+            + (" and at most 1" if highest == 1 else "")
+            + ("; that of a cosine c is (1 + c) / 2" if space_type == "cosinesimil" else "")
+        )

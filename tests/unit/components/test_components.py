@@ -173,16 +173,17 @@ def test_a_document_store_in_place_of_an_index_is_explained(kind: Any) -> None:
 def test_wrong_options_are_refused_in_the_constructor() -> None:
     with pytest.raises(ConfigurationError, match="top_k"):
         CLOpenSearchRetriever(index(), top_k=0)
-    for weights in ((0.5,), (0.5, 0.7), (-0.5, 1.5), (0.2, 0.3, 0.5)):
+    for weights in ((0.5,), (0.5, 0.7), (-0.5, 1.5), (0.2, 0.3, 0.5), 0.5, ("a", "b")):
         with pytest.raises(ConfigurationError, match="weights"):
-            CLOpenSearchHybridRetriever(index(), weights=weights)
+            CLOpenSearchHybridRetriever(index(), weights=weights)  # type: ignore[arg-type]
     for depth in (0, 10_001, 2.5, True):
         with pytest.raises(ConfigurationError, match="pagination_depth"):
             CLOpenSearchHybridRetriever(index(), pagination_depth=depth)  # type: ignore[arg-type]
     with pytest.raises(ConfigurationError, match="min_score searches by a threshold"):
         CLOpenSearchRetriever(index(), min_score=0.5, diversity=0.5)
-    with pytest.raises(ConfigurationError, match="diversity is 2"):
-        CLOpenSearchRetriever(index(), diversity=2)
+    for diversity in (2, "much"):
+        with pytest.raises(ConfigurationError, match=f"diversity is {diversity!r}"):
+            CLOpenSearchRetriever(index(), diversity=diversity)  # type: ignore[arg-type]
     with pytest.raises(ConfigurationError, match="candidates is 3, expected at least top_k"):
         CLOpenSearchHybridRetriever(index(), diversity=0.5, candidates=3)
     with pytest.raises(ConfigurationError, match="give diversity too"):

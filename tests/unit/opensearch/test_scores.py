@@ -8,8 +8,15 @@ from haystack import Document
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cl_haystack.errors import ConfigurationError
 from cl_haystack.opensearch.diversity import diversify, num_candidates
-from cl_haystack.opensearch.scores import score_of, similarity_of
+from cl_haystack.opensearch.scores import (
+    check_min_score,
+    score_of,
+    similarity_of,
+    similarity_threshold,
+)
+from tests.opensearch_fakes import tiny_bundle
 from tests.reference.search import mmr
 
 
@@ -63,3 +70,14 @@ def test_candidates_are_three_times_the_results_unless_said_otherwise() -> None:
     assert num_candidates(10, 0.5, None) == 30
     assert num_candidates(10, 0.5, 10) == 10
     assert num_candidates(9_000, 0.5, None) == 10_000
+
+
+def test_scores_and_thresholds_that_no_document_can_have_are_refused() -> None:
+    for score in (0, -1, 1.01, float("nan")):
+        with pytest.raises(ConfigurationError, match=r"at most 1; that of a cosine c is \(1 \+ c\) / 2"):
+            check_min_score(score, "cosinesimil")
+    for threshold in (1.01, -1.01, float("nan")):
+        with pytest.raises(ConfigurationError, match="from -1 to 1"):
+            similarity_threshold(threshold, tiny_bundle())
+    check_min_score(7.5, "innerproduct")
+    assert similarity_threshold(7.5, tiny_bundle(similarity="dot")) == 7.5
