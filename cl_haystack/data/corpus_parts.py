@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from cl_haystack.data.corpus import corpus_documents
-from cl_haystack.data.lines import is_utf16, json_objects, read_lines
+from cl_haystack.data.lines import OnFault, is_utf16, json_objects, read_lines, refuse
 from cl_haystack.data.reading import PARQUET, read_row_groups, row_groups
 from cl_haystack.data.records import CorpusDocument
 from cl_haystack.errors import DataError
@@ -58,12 +58,13 @@ def split_corpus(path: str | Path, part_bytes: int) -> list[CorpusPart]:
     return parts
 
 
-def read_part(part: CorpusPart) -> Iterator[CorpusDocument]:
+def read_part(part: CorpusPart, on_fault: OnFault = refuse) -> Iterator[CorpusDocument]:
     """Read the documents of a part; that their ids differ is not checked.
 
     :param part: the part.
+    :param on_fault: told each line that is no document.
     :yields: the documents.
-    :raises DataError: the file is gone, or a line or row is no document.
+    :raises DataError: the file is gone, or a line or row is no document and nobody wants to know.
     """
     path = Path(part.path)
     records: Iterator[tuple[int, dict[str, Any]]]
@@ -71,8 +72,8 @@ def read_part(part: CorpusPart) -> Iterator[CorpusDocument]:
         rows = read_row_groups(path, range(part.start, part.end))
         records = ((part.first_line + number - 1, record) for number, record in rows)
     else:
-        records = json_objects(_lines_of(part, path), path)
-    yield from (document for _, document in corpus_documents(records, path))
+        records = json_objects(_lines_of(part, path), path, on_fault)
+    yield from (document for _, document in corpus_documents(records, path, on_fault))
 
 
 def _raw_lines(path: Path) -> Iterator[bytes]:

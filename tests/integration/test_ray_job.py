@@ -86,7 +86,7 @@ def test_parts_end_up_in_the_index_and_their_reports_in_one(
     make_index: MakeIndex, opensearch_url: str, corpus: Path, tmp_path: Path, python_path: None
 ) -> None:
     with corpus.open("a") as file:
-        file.write(json.dumps({"_id": "poison", "text": "x", "n": "no number"}) + "\n")
+        file.write(json.dumps({"_id": "poison", "text": "x", "n": "no number"}) + "\nno json\n")
     index = make_index(settings={"number_of_replicas": 0})
     letters = tmp_path / "dead.jsonl"
     steps: list[Progress] = []
@@ -104,22 +104,19 @@ def test_parts_end_up_in_the_index_and_their_reports_in_one(
     ray.init(num_cpus=2, include_dashboard=False, _node_ip_address="127.0.0.1", log_to_driver=False)
     try:
         report = job(on_progress=steps.append)
-        assert (report.read, report.written, report.rejected, report.embedded) == (
-            COUNT + 1,
-            COUNT,
-            1,
-            COUNT + 1,
-        )
-        assert [rejection.id for rejection in report.rejections] == ["poison"]
-        assert [json.loads(line)["id"] for line in letters.read_text().splitlines()] == ["poison"]
+        counts = (report.read, report.written, report.rejected, report.embedded)
+        assert counts == (COUNT + 2, COUNT, 2, COUNT + 1)
+        refused = {"poison", f"corpus.jsonl:{COUNT + 2}"}
+        assert {rejection.id for rejection in report.rejections} == refused
+        assert {json.loads(line)["id"] for line in letters.read_text().splitlines()} == refused
         check(index)
-        assert steps[-1].done == steps[-1].total == COUNT + 1
+        assert steps[-1].done == steps[-1].total == COUNT + 2
         assert len(steps) > 5
         again = job()
-        assert (again.skipped, again.written, again.rejected) == (COUNT, 0, 1)
+        assert (again.skipped, again.written, again.rejected) == (COUNT, 0, 2)
         corpus.write_text('{"_id": "a", "text": "fine"}\n' + "no json\n")
         with pytest.raises(IndexingError, match=r"corpus\.jsonl:2: "):
-            job()
+            job(dead_letters=None)
         assert settings_of(index) == (None, False)
     finally:
         ray.shutdown()
@@ -145,22 +142,27 @@ def test_a_node_that_goes_away_loses_nothing(
     make_index: MakeIndex, opensearch_url: str, corpus: Path, tmp_path: Path, two_nodes: Any
 ) -> None:
     index = make_index(settings={"number_of_replicas": 0})
-    removed: list[str] = []
+    import ray
+
+    log, head = tmp_path / "embedded.txt", ray.get_runtime_context().get_node_id()
+
+    def nodes_at_work() -> set[str]:
+        lines = log.read_text().splitlines() if log.exists() else []
+        return {line.split()[1] for line in lines}
 
     def remove() -> None:
-        log = tmp_path / "embedded.txt"
-        while not log.exists() or len(log.read_text().splitlines()) < 100:
+        while not nodes_at_work() - {head}:
             time.sleep(0.05)
-        (worker_node,) = two_nodes.worker_nodes
-        two_nodes.remove_node(worker_node, allow_graceful=False)
-        removed.append("node")
+        (node,) = two_nodes.worker_nodes
+        two_nodes.remove_node(node, allow_graceful=False)
 
     removing = threading.Thread(target=remove, daemon=True)
     removing.start()
-    opened = partial(open_worker, opensearch_url, index.name, tmp_path)
+    opened = partial(open_worker, opensearch_url, index.name, tmp_path, num_nodes=2)
     report = index_with_ray(corpus, index, part_bytes=1_500, open_worker=opened)
     removing.join(30)
-    assert removed
+    assert len(nodes_at_work()) == 2
+    assert [node["NodeID"] for node in ray.nodes() if node["Alive"]] == [head]
     assert report.read == COUNT == report.written + report.skipped
     check(index)
 

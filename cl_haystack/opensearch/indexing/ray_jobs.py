@@ -24,6 +24,7 @@ from cl_haystack.data.corpus import to_haystack_document
 from cl_haystack.data.corpus_parts import CorpusPart, read_part, split_corpus
 from cl_haystack.errors import CLHaystackError, ConfigurationError, IndexingError, MissingExtraError
 from cl_haystack.opensearch.index import OpenSearchIndex
+from cl_haystack.opensearch.indexing.corpus import with_broken_lines
 from cl_haystack.opensearch.indexing.jobs import OnRejected, judge, load, open_for_writing
 from cl_haystack.opensearch.indexing.report import DeadLetters, IndexingReport, add_reports
 from cl_haystack.opensearch.indexing.writing import WritingOptions, write_documents
@@ -103,7 +104,12 @@ def index_with_ray(
         open_for_writing(index, index.bundle, patience)
         with load(index, patience, lower=True, **finish):
             pool = _pool(ray, workers, device, threads, len(parts))
-            results = _run(ray, parts, pool, open_worker, options)
+            worker = {
+                "open_worker": open_worker,
+                "options": options,
+                "keep_broken_lines": dead_letters is not None,
+            }
+            results = _run(ray, parts, pool, worker)
             reports = _collect(results, letters, sum(part.num_documents for part in parts), on_progress)
             written = time.perf_counter()
     ended = time.perf_counter()
@@ -115,8 +121,11 @@ def index_with_ray(
 class _Worker:
     """Runs in a process of its own on some machine; Ray gives it one part after the other."""
 
-    def __init__(self, open_worker: Callable[[], Opened], options: WritingOptions) -> None:
+    def __init__(
+        self, open_worker: Callable[[], Opened], options: WritingOptions, *, keep_broken_lines: bool
+    ) -> None:
         self._options = options
+        self._keep_broken_lines = keep_broken_lines
         self._problem: CLHaystackError | None = None
         try:
             self._index, self._encoder = open_worker()
@@ -136,10 +145,15 @@ class _Worker:
 
     def _write(self, part: CorpusPart) -> dict[str, Any]:
         patience = Patience(self._options.retry_for_s, threading.Event())
+        documents = (
+            with_broken_lines(partial(read_part, part))
+            if self._keep_broken_lines
+            else map(to_haystack_document, read_part(part))
+        )
         with tempfile.TemporaryDirectory() as folder:
             letters = Path(folder) / "dead-letters"
             report = write_documents(
-                map(to_haystack_document, read_part(part)),
+                documents,
                 self._index,
                 self._encoder,
                 self._options,
@@ -200,16 +214,12 @@ def _pool(ray: Any, workers: int | None, device: str, threads: int, num_parts: i
 
 
 def _run(
-    ray: Any,
-    parts: Sequence[CorpusPart],
-    pool: dict[str, Any],
-    open_worker: Callable[[], Opened],
-    options: WritingOptions,
+    ray: Any, parts: Sequence[CorpusPart], pool: dict[str, Any], worker: dict[str, Any]
 ) -> Generator[dict[str, Any], None, None]:
     ray.data.DataContext.get_current().enable_progress_bars = False
     rows = [{"part": orjson.dumps(asdict(part))} for part in parts]
     dataset = ray.data.from_items(rows, override_num_blocks=max(1, len(rows)))
-    outcomes = dataset.map_batches(_Worker, batch_size=1, fn_constructor_args=(open_worker, options), **pool)
+    outcomes = dataset.map_batches(_Worker, batch_size=1, fn_constructor_kwargs=worker, **pool)
     with closing(iter(outcomes.iter_rows())) as found:
         for row in found:
             yield orjson.loads(row["outcome"])
