@@ -39,7 +39,7 @@ rag.add_component("generator", generator)
 rag.connect("retriever.documents", "prompt.documents")
 rag.connect("prompt.prompt", "generator.messages")
 
-question = "How do I find the smallest items?"
+question = "How do I merge sorted inputs?"
 answer = rag.run({"retriever": {"query": question}, "prompt": {"question": question}})
 print(answer["generator"]["replies"][0].text)
 rag.close()

@@ -22,7 +22,8 @@ async def main() -> None:
     questions = list(read_beir("data", "test").queries.values())[:50]
     started = time.perf_counter()
     answers = await asyncio.gather(*map(ask, questions))
-    print(f"{len(answers)} questions in {time.perf_counter() - started:.1f} s; the first: {answers[0]}")
+    print(f"{len(answers)} questions in {time.perf_counter() - started:.1f} s")
+    print(f"{questions[0]!r} → {answers[0]}")
     await search.close_async()
 
 

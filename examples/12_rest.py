@@ -10,7 +10,7 @@ from urllib.error import URLError
 from urllib.request import Request, urlopen
 
 ADDRESS = "http://localhost:18416"
-QUESTION = "How do I find the smallest items?"
+QUESTION = "How do I merge sorted inputs?"
 
 
 def ask(question: str) -> list[str]:
