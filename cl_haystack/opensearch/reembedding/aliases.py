@@ -175,8 +175,10 @@ def refuse_template_aliases(connection: Connection, name: str) -> None:
 
 def block_writes(connection: Connection, index: str) -> None:
     """Block an index against writes; when this returns, all writes that came before have ended."""
-    with opensearch_errors(connection.url, index):
-        answer: Any = connection.client().indices.add_block(index=index, block="write")
+    answer = _add_block(connection, index)
+    if not answer.get("indices"):  # it was blocked: nobody knows whether earlier writes have ended
+        lift_block(connection, index)
+        answer = _add_block(connection, index)
     if not answer.get("shards_acknowledged"):
         raise IndexingError(
             f"index '{index}' at {connection.url} could not be blocked against writes on every shard "
@@ -188,6 +190,12 @@ def lift_block(connection: Connection, index: str) -> None:
     """Let an index be written to again."""
     with opensearch_errors(connection.url, index):
         connection.client().indices.put_settings(index=index, body={"index.blocks.write": None})
+
+
+def _add_block(connection: Connection, index: str) -> dict[str, Any]:
+    with opensearch_errors(connection.url, index):
+        answer: dict[str, Any] = connection.client().indices.add_block(index=index, block="write")
+    return answer
 
 
 def _missing(connection: Connection, alias: str) -> IndexingError:
