@@ -10,7 +10,7 @@ _TEMPLATE = """\
 # {name}
 
 A text encoder for retrieval: {dimension} dimensions, {pooling} pooling, compared by {similarity}.
-Texts are cut after {max_length} tokens. Query prefix: {query_prefix!r}; document prefix: {document_prefix!r}.
+Texts are cut after {max_length} tokens. Query prefix: {query_prefix}; document prefix: {document_prefix}.
 
 ```python
 from cl_haystack import Encoder
@@ -58,7 +58,9 @@ def write_model_card(manifest: Manifest) -> str:
     return _TEMPLATE.format(
         name=manifest.name,
         **manifest.embedding.model_dump(),
-        **manifest.text.model_dump(),
+        max_length=manifest.text.max_length,
+        query_prefix=_prefix(manifest.text.query_prefix),
+        document_prefix=_prefix(manifest.text.document_prefix),
         measured=_measured(manifest.parity, manifest.quality),
         space_id=manifest.space_id,
         fingerprint=manifest.fingerprint,
@@ -70,6 +72,10 @@ def write_model_card(manifest: Manifest) -> str:
         datasheets="".join(map(_datasheet, training.get("datasets", []))),
         producer=", ".join(f"{package} {version}" for package, version in manifest.producer.items()),
     )
+
+
+def _prefix(text: str) -> str:
+    return repr(text) if text else "none"
 
 
 def _datasheet(dataset: Mapping[str, Any]) -> str:

@@ -41,7 +41,9 @@ def make_bundles(fp32: Path, folder: Path) -> dict[str, Path]:
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("tiny")
-    return make_bundles(export_bundle(make_tiny_checkpoint(folder), folder / "fp32").path, folder)
+    checkpoint = make_tiny_checkpoint(folder)
+    block = export_bundle(checkpoint, folder / "int8-block", precision="int8-block", min_cosine=-1).path
+    return {**make_bundles(export_bundle(checkpoint, folder / "fp32").path, folder), "int8-block": block}
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +63,7 @@ def check_invariance(path: Path, batch: list[str], seed: int, encoder: Encoder) 
     np.testing.assert_array_equal(encoder.encode_documents(batch[:1] * 3)[1], expected[0])
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", [*KINDS, "int8-block"])
 def test_a_vector_depends_on_its_text_alone(tiny: dict[str, Path], kind: str) -> None:
     with Encoder.load(tiny[kind], threads=2) as encoder:
 
