@@ -39,7 +39,7 @@ def index(
     name: Annotated[str, typer.Option("--index", help="Name of the index; made if it does not exist.")],
     corpus: Annotated[
         Path | None,
-        typer.Argument(metavar="[CORPUS]", help="Documents: _id, title, text, meta; JSONL or Parquet."),
+        typer.Argument(metavar="CORPUS", help="Documents: _id, title, text, meta; JSONL or Parquet."),
     ] = None,
     from_index: Annotated[
         str | None,
@@ -57,7 +57,8 @@ def index(
     ] = False,
     url: Annotated[str | None, typer.Option(help="Address of OpenSearch (default: $OPENSEARCH_URL).")] = None,
     dead_letters: Annotated[
-        Path | None, typer.Option(help="File for documents that are refused; without it they are an error.")
+        Path | None,
+        typer.Option(help="File for what is refused, broken lines too; without it that is an error."),
     ] = None,
     journal: Annotated[
         Path | None,
@@ -129,7 +130,7 @@ def index(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
 ) -> None:
-    """Embed a corpus and write it to an index that remembers its model.
+    """Embed a corpus, or what is in another index, and write it to an index that remembers its model.
 
     Run it again after whatever went wrong, or after the corpus has changed: documents that are there
     unchanged are neither embedded nor written. Exit status: 0 all is indexed; 3 all but the documents in
