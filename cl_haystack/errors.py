@@ -186,10 +186,7 @@ class ServerUnavailableError(CLHaystackError):
     def __init__(self, url: str, problem: str) -> None:
         self.url = url
         self.problem = problem
-        super().__init__(
-            f"OpenSearch at {url}: {problem}; start a local server with `cl-haystack opensearch start`, "
-            "or give the address of yours with --url or OPENSEARCH_URL"
-        )
+        super().__init__(f"OpenSearch at {url}: {problem}")
 
 
 class LocalServerError(CLHaystackError):

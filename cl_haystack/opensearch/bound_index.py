@@ -350,7 +350,9 @@ class BoundIndex:
         if answer.get("status") == 404:
             return None
         if not all(isinstance(entry, dict) and "mappings" in entry for entry in answer.values()):
-            raise ServerUnavailableError(self.connection.url, "what answers there is not OpenSearch")
+            raise ServerUnavailableError(
+                self.connection.url, "what answers there is not OpenSearch; correct the address"
+            )
         return {concrete: entry["mappings"] for concrete, entry in answer.items()}
 
     def _remember(self, mappings: dict[str, dict[str, Any]]) -> None:

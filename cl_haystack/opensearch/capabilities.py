@@ -79,7 +79,7 @@ def _version(client: Any, url: str) -> tuple[int, int] | None:
         return None
     stated = info.get("version") if isinstance(info, Mapping) else None
     if not isinstance(stated, Mapping) or stated.get("distribution") != "opensearch":
-        raise ServerUnavailableError(url, "what answers there is not OpenSearch")
+        raise ServerUnavailableError(url, "what answers there is not OpenSearch; correct the address")
     major, minor, *_ = str(stated.get("number")).split(".")
     return int(major), int(minor)
 

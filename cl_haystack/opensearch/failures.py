@@ -112,8 +112,11 @@ def _connection_problem(error: TransportConnectionError) -> str:
     if isinstance(error, SSLError) or "SSL" in type(error.info).__name__ or "SSL" in str(error.error):
         return _tls_problem(error)
     if isinstance(error, ConnectionTimeout):
-        return "no answer within the timeout (timeout_s)"
-    return f"no connection ({_innermost(error.info) or _cut(str(error.error))})"
+        return "no answer within the timeout (timeout_s); see what keeps it busy, or allow it more time"
+    return (
+        f"no connection ({_innermost(error.info) or _cut(str(error.error))}); start a local server with "
+        "`cl-haystack opensearch start`, or give the address of yours with --url or OPENSEARCH_URL"
+    )
 
 
 def _tls_problem(error: TransportConnectionError) -> str:
@@ -171,7 +174,7 @@ def _status_problem(error: TransportError, url: str, index: str | None) -> CLHay
     if is_missing_index(error):
         return IndexingError(f"{where} does not exist; create it first, or correct the name")
     if isinstance(status, int) and is_busy(status):
-        return ServerUnavailableError(url, f"answered {status}: {reason}")
+        return ServerUnavailableError(url, f"answered {status}: {reason}; repeat when it is calm")
     if "too_many_clauses" in str(error.info) or "too_many_nested_clauses" in str(error.info):
         return IndexingError(f"{where}: the query has too many words ({reason}); shorten it")
     return IndexingError(f"{where} refused the request ({status}): {reason}")

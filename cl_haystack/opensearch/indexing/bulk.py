@@ -223,7 +223,8 @@ class BulkWriter:
                     raise problem
                 busy.append(action)
             elif is_busy(status):
-                problem = ServerUnavailableError(self._url, f"is too busy: {reason_in(result)}")
+                reason = f"is too busy: {reason_in(result)}; repeat when it is calm"
+                problem = ServerUnavailableError(self._url, reason)
                 busy.append(action)
             else:
                 attempt.outcome.rejections.append(Rejection(action.id, reason_in(result), status))
