@@ -78,14 +78,15 @@ class _Numbers:
 
     def __init__(self) -> None:
         self._count = 0
-        self._make_room(1 << 10)
+        self._digests: array[int] = array("Q", bytes(8 << 10))
+        self._numbers: array[int] = array("I", bytes(4 << 10))
 
     def of(self, digest: int) -> int:
         """Return the number of a 64-bit digest; that of a new one is the count of all before."""
         slot = self._slot(digest)
         if not self._numbers[slot]:
             if 3 * self._count >= 2 * len(self._numbers):
-                self._make_room(2 * len(self._numbers))
+                self._make_room()
                 slot = self._slot(digest)
             self._count += 1
             self._digests[slot], self._numbers[slot] = digest, self._count
@@ -98,8 +99,9 @@ class _Numbers:
             slot = (slot + 1) & mask
         return slot
 
-    def _make_room(self, num_slots: int) -> None:
-        known = zip(self._digests, self._numbers, strict=True) if self._count else ()
+    def _make_room(self) -> None:
+        known = zip(self._digests, self._numbers, strict=True)
+        num_slots = 2 * len(self._numbers)
         self._digests, self._numbers = array("Q", bytes(8 * num_slots)), array("I", bytes(4 * num_slots))
         for digest, number in known:
             if number:
