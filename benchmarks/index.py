@@ -110,9 +110,9 @@ def corpus(count: int, vector: Callable[[str], list[float]] | None) -> Iterator[
     """Generate documents: texts of the standard library, again and again, with a number."""
     bodies = [docstring.body for docstring in read_stdlib_docstrings() if docstring.body.strip()]
     for number in range(count):
-        text = f"{number} {bodies[number % len(bodies)]}"
-        embedding = None if vector is None else vector(text)
-        yield Document(id=f"d{number}", content=text, meta={"n": number}, embedding=embedding)
+        body = bodies[number % len(bodies)]
+        embedding = None if vector is None else vector(body)  # which holds a vector a word: no numbers
+        yield Document(id=f"d{number}", content=f"{number} {body}", meta={"n": number}, embedding=embedding)
 
 
 @contextmanager
