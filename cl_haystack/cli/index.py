@@ -45,7 +45,8 @@ def index(
         str | None,
         typer.Option(
             metavar="NAME",
-            help="Instead of CORPUS, all documents of this index; https://host:9200/NAME of another server.",
+            help="Instead of CORPUS, all documents of this index; "
+            "https://user:password@host:9200/NAME for another server's.",
         ),
     ] = None,
     keep_vectors: Annotated[

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from haystack import Document
@@ -30,7 +30,8 @@ def open_source(
 
     :param encoder: whose vectors are kept.
     :param corpus: a file; None reads ``from_index``.
-    :param from_index: name of an index, or its address on another server.
+    :param from_index: name of an index, or its address on another server, with credentials where it wants
+        any.
     :param url: the server, unless ``from_index`` says another one.
     :param keep_vectors: read the index's vectors, too, after a sample has shown that they are the encoder's.
     :param keep_broken_lines: refuse lines that are no documents like documents; else stop at the first.
@@ -62,9 +63,15 @@ def _read_index(given: str, url: str | None, encoder: "Encoder", *, keep_vectors
     from cl_haystack.opensearch.adoption import verify_vectors
     from cl_haystack.opensearch.records import count_records
 
-    url, name = given.rsplit("/", 1) if "://" in given else (url, given)
     cut = {"truncate_dim": encoder.dimension} if encoder.dimension < encoder.bundle.dimension else {}
-    with closing(OpenSearchIndex(url, name, encoder.bundle, settings=cut, require_binding=False)) as index:
+    server: dict[str, Any] = {}
+    name = given
+    if "://" in given:
+        url, name = given.rsplit("/", 1)
+        server = {"username": None, "password": None}  # those in the environment are the target's
+    with closing(
+        OpenSearchIndex(url, name, encoder.bundle, settings=cut, require_binding=False, **server)
+    ) as index:
         if keep_vectors:
             try:
                 verify_vectors(index, encoder)

@@ -5,6 +5,7 @@ import json
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -206,6 +207,40 @@ def test_the_command_keeps_no_vectors_of_another_model(
     done = CliRunner().invoke(app, [*options, bound.name, "--url", opensearch_url])
     assert isinstance(done.exception, SpaceMismatchError)
     bound.delete()
+
+
+@pytest.fixture
+def other_server() -> Iterator[tuple[str, list[str | None]]]:
+    """A fake of another server, which lets nobody in and notes with which credentials one came."""
+    asked: list[str | None] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.headers["Authorization"])
+            self.send_error(401)
+
+        def log_message(self, *_: Any) -> None:
+            """Say nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"127.0.0.1:{server.server_port}", asked
+        server.shutdown()
+
+
+def test_another_server_gets_the_credentials_of_its_address_alone(
+    other_server: tuple[str, list[str | None]], bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    address, asked = other_server
+    monkeypatch.setenv("OPENSEARCH_USERNAME", "target")
+    monkeypatch.setenv("OPENSEARCH_PASSWORD", "secret of the target")
+    options = ["index", str(bundle), "--index", "new", "--from-index"]
+    refused = CliRunner().invoke(app, [*options, f"http://{address}/old"])
+    assert "401" in str(refused.exception)
+    assert set(asked) == {None}
+    asked.clear()
+    CliRunner().invoke(app, [*options, f"http://other:word@{address}/old"])
+    assert set(asked) == {"Basic b3RoZXI6d29yZA=="}
 
 
 def test_broken_lines_of_a_corpus_go_to_the_dead_letters(
