@@ -43,7 +43,7 @@ def check_pairs(
 ) -> CheckReport:
     """Look for what would spoil training in a file of pairs, and write the pairs without it.
 
-    The same file gives the same answer. Memory grows by about 200 bytes for each distinct text, however long;
+    The same file gives the same answer. Memory grows by about 450 bytes for each distinct text, however long;
     the disk beside ``out`` holds a second copy meanwhile and, with an encoder, vectors of two bytes a number.
     An encoder needs far longer than all the rest.
 

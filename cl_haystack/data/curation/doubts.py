@@ -45,7 +45,7 @@ class Doubts:
 
 
 def most_doubtful(wrong: Floats) -> Mask:
-    """Tell what to doubt: as much as one expected false alarm in 200 allows, but nothing hardly wrong.
+    """Tell what to doubt: as much as an expected false alarm in 200 lines, or one in all, allows.
 
     :param wrong: how likely something is wrong, 0 to 1, ``(any,)``.
     :returns: ``(any,)``.
@@ -53,7 +53,7 @@ def most_doubtful(wrong: Floats) -> Mask:
     order = np.argsort(-wrong, kind="stable")
     alarms = np.cumsum(1 - wrong[order])
     result = np.zeros(len(wrong), dtype=bool)
-    result[order[alarms <= _FALSE_ALARMS * len(wrong)]] = True
+    result[order[alarms <= max(_FALSE_ALARMS * len(wrong), 1)]] = True
     return result & (wrong >= _HARDLY)
 
 

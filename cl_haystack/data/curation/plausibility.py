@@ -20,6 +20,7 @@ _AT_ONCE = 2048  # judgements
 _SAMPLE = 1024  # texts that stand for all others
 _SURE_SCORES = (0.2, 0.8)  # grades between them say neither yes nor no
 _CLEARLY_ABOVE = 0.02
+_FEW_LINES = 200
 _NOBODY_SAID = -1
 _MIN_SAID_NO = 20
 _TOO_FEW = "labels, positives and negatives: too few to tell which are wrong; 20 of either kind are needed"
@@ -161,17 +162,18 @@ def judge(judgements: Judgements, features: Features, columns: Columns) -> Plaus
     positive[place[slot == 0]] = cosines[slot == 0]
     np.maximum.at(negative, place[slot > 0], cosines[slot > 0])
     doubts = doubt(features, judgements.given)
-    if doubts is None:
-        wrong, positive_doubted = np.zeros(count), np.zeros(count, dtype=bool)
-        negative_doubted = negative >= positive + _CLEARLY_ABOVE
-    else:
+    lines = np.unique(place)
+    wrong, positive_doubted = np.zeros(count), np.zeros(count, dtype=bool)
+    negative_doubted = np.zeros(count, dtype=bool)
+    if doubts is not None:
         of_positive, of_negatives = _wrong_by_line(doubts, said, place, slot, count)
         wrong = np.maximum(of_positive, of_negatives)
-        lines = np.unique(place)
         named = np.zeros(count, dtype=bool)
         named[lines] = most_doubtful(wrong[lines])
         positive_doubted = named & (of_positive > of_negatives)
         negative_doubted = named & ~positive_doubted
+    if len(lines) < _FEW_LINES:  # too few to learn much from: the cosine alone tells more
+        negative_doubted |= (negative >= positive + _CLEARLY_ABOVE) & ~positive_doubted
     return Plausibility(
         positive=positive,
         negative=np.where(np.isinf(negative), np.nan, negative),
