@@ -43,7 +43,7 @@ def read_documents(connection: Connection, index: str, *, with_embedding: bool =
     :param index: name of the index or alias.
     :param with_embedding: with their vectors, which a job then keeps: of the very model that it writes for,
         see :func:`~cl_haystack.opensearch.adoption.verify_vectors`.
-    :yields: the documents as they were at the first request, those written last at the end.
+    :returns: the documents as they were at the first request, those written last at the end.
     :raises IndexingError: there is no such index, it does not keep whole documents, or reading it failed.
     :raises ServerUnavailableError: no usable OpenSearch answers.
     """
