@@ -91,3 +91,17 @@ def test_who_gives_up_costs_nothing_and_disturbs_nobody() -> None:
 
     asyncio.run(run())
     assert encoder.calls == [["1"], ["3"]]
+
+
+def test_a_loop_that_ends_does_not_stop_those_that_come_after() -> None:
+    encoder = SlowEncoder()
+    gatherer = QueryGatherer(encoder)
+
+    async def too_late() -> None:
+        await asyncio.get_running_loop().shutdown_default_executor()
+        await gatherer.vector("1")
+
+    with pytest.raises(RuntimeError, match="shutdown"):
+        asyncio.run(too_late())
+    assert asyncio.run(asyncio.wait_for(gatherer.vector("2"), timeout=5)) == [2.0]
+    assert encoder.calls == [["2"]]

@@ -39,7 +39,13 @@ class QueryGatherer:
             self._waiting.append((text, answer))
             starts, self._is_working = not self._is_working, True
         if starts:
-            asyncio.get_running_loop().run_in_executor(None, self._work)
+            try:
+                asyncio.get_running_loop().run_in_executor(None, self._work)
+            except RuntimeError:  # the loop is ending, and takes no more work; another may come
+                answer.cancel()
+                with self._lock:
+                    self._is_working = False
+                raise
         return await asyncio.wrap_future(answer)
 
     def _work(self) -> None:
