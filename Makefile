@@ -15,7 +15,7 @@ help:  ## list the verbs
 demo: $(VENV)/.installed  ## the whole circle on real text: train, export, index, evaluate (DOCS=corpus.jsonl for yours)
 	@$(BIN)/cl-haystack demo $(if $(DOCS),--docs '$(DOCS)')
 
-test: $(VENV)/.installed-dev  ## the test suite, against a local OpenSearch (15 minutes on two cores)
+test: $(VENV)/.installed-dev  ## the test suite, against a local OpenSearch (25 minutes on two cores)
 	$(BIN)/python -m pytest -m "not long"
 
 test-quick: $(VENV)/.installed-dev  ## the tests that need neither a server nor much time

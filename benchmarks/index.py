@@ -119,7 +119,8 @@ def corpus(count: int, vector: Callable[[str], list[float]] | None) -> Iterator[
 def new_index(bundle: Any) -> Iterator[OpenSearchIndex]:
     """Open an index of a new name, deleted at the end."""
     name = f"benchmark-{uuid.uuid4().hex}"
-    index = OpenSearchIndex(URL, name, bundle, settings={"number_of_replicas": 0})
+    settings = {"number_of_replicas": 0}
+    index = OpenSearchIndex(URL, name, bundle, settings=settings, timeout_s=300)  # after a million, it merges
     yield index
     index.delete()
     index.close()
