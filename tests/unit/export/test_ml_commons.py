@@ -13,6 +13,7 @@ from tokenizers import Tokenizer
 
 from cl_haystack.bundle import ModelBundle
 from cl_haystack.encoder import Encoder
+from cl_haystack.encoder.cpu import multiplies_int8_exactly
 from cl_haystack.errors import ExportError
 from cl_haystack.export import export_bundle
 from cl_haystack.export.ml_commons import write_ml_commons
@@ -52,7 +53,10 @@ def test_cluster_embeds_as_the_bundle_does(tmp_path: Path, pooling: str, precisi
     request = json.loads(write_ml_commons(bundle, tmp_path / "tiny.zip", model_type="bert").read_text())
     twin = JavaTwin(tmp_path / "tiny.zip", tmp_path / "unpacked", request["model_config"])
     expected = Encoder.load(bundle).encode_documents(TEXTS)
-    np.testing.assert_allclose(np.stack([twin.embed(text) for text in TEXTS]), expected, atol=1e-6)
+    # The encoder asks onnxruntime for exact sums where the processor's own saturate; ml-commons cannot.
+    saturates = precision == "int8" and not multiplies_int8_exactly()
+    found = np.stack([twin.embed(text) for text in TEXTS])
+    np.testing.assert_allclose(found, expected, atol=0.01 if saturates else 1e-6)
 
 
 def test_request_has_what_registering_needs(tmp_path: Path) -> None:

@@ -1,13 +1,24 @@
 """Fixtures of the tests of training."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
 
 from cl_haystack.data import RetrievalTask
 from tests.tiny_model import make_tiny_checkpoint
 from tests.unit.training.runs import pairs_to_learn
+
+
+@pytest.fixture(autouse=True, scope="session")
+def one_thread() -> Iterator[None]:
+    """Tiny models gain nothing from a second thread, and wait for it where other work keeps the cores busy."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture
