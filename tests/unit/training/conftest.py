@@ -14,7 +14,7 @@ from tests.unit.training.runs import pairs_to_learn
 
 @pytest.fixture(autouse=True, scope="session")
 def one_thread() -> Iterator[None]:
-    """Tiny models gain nothing from a second thread, and wait for it where other work keeps the cores busy."""
+    """Tiny models gain nothing from a second thread, and wait for it where cores are busy."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
