@@ -197,7 +197,7 @@ def tradeoff_chart(variants: Sequence[Variant], metric: str) -> str:
     """
     with drawing(height_in=2.8) as figure:
         axes = figure.subplots()
-        for variant in variants:
+        for rank, variant in enumerate(sorted(variants, key=lambda one: -one.quality.mean)):
             value = variant.quality
             whisker = [[value.mean - value.low], [value.high - value.mean]]
             place = variant.latency_ms, value.mean
@@ -205,7 +205,9 @@ def tradeoff_chart(variants: Sequence[Variant], metric: str) -> str:
                 *place, yerr=whisker, fmt="o", color=ACCENT, ecolor=QUIET, elinewidth=1.2, capsize=3
             )
             label = "\n".join(_wrap(variant.label))
-            axes.annotate(label, place, (7, 5), textcoords="offset points", fontsize=8.5)
+            # Neighbours in quality are named above and below their points: these may lie on each other.
+            above, side = (5, "bottom") if rank % 2 == 0 else (-5, "top")
+            axes.annotate(label, place, (7, above), textcoords="offset points", va=side, fontsize=8.5)
         axes.set_xlim(0, 1.35 * max(variant.latency_ms for variant in variants))
         axes.margins(y=0.2)
         axes.set_xlabel("milliseconds to encode one query")
