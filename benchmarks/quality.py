@@ -5,10 +5,11 @@
     python benchmarks/quality.py DATA --only 'stsb-*'     # some cells; the others stay as they are
     python benchmarks/quality.py DATA --data-sets scifact-fold0 --config try.yaml --out tries  # a recipe
 
-DATA holds ``scifact``, ``banking77`` and ``stsb`` (see quality_data). A cell is one data set, one side (see
-quality_training), one number of training pairs and one seed; its values by query or pair are a file in
-``--out``, written when the cell is done. A run that was killed goes on with the cell that it was at. The
-table goes into the README only from the results that are kept in the repository, the default of ``--out``.
+DATA holds ``scifact``, ``banking77`` and ``stsb`` (see quality_data); ``python-docs`` needs no data. A cell
+is one data set, one side (see quality_training), one number of training pairs and one seed; its values by
+query or pair are a file in ``--out``, written when the cell is done. A run that was killed goes on with the
+cell that it was at. The table goes into the README only from the results that are kept in the repository,
+the default of ``--out``.
 
 SciFact is asked in three ways: all test claims; those whose documents no training pair names; and, as
 ``scifact-clean``, trained without the claims that are near-duplicates of a test claim. ``control`` is a

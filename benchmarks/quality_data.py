@@ -1,7 +1,7 @@
 """The data of the quality benchmark: what is trained on, what is asked, and where each comes from.
 
 Folders of DATA: ``scifact`` (BEIR's layout), ``banking77`` (CSV: text, category), ``stsb`` (JSONL: sentence1,
-sentence2, score).
+sentence2, score). ``python-docs`` needs none of them.
 """
 
 import csv
@@ -24,6 +24,7 @@ from cl_haystack.data import (
     pairs_from_qrels,
     pool_task,
     read_beir,
+    read_pairs,
     write_pairs,
 )
 from cl_haystack.demo.collection import read_headed_texts, write_collection
@@ -163,16 +164,33 @@ def stsb(data: Path, work: Path, *, split: str = "test") -> Dataset:
     return Dataset(name, partial(_sample, train), sizes, sides, partial(_scores, task), task, loss="cosent")
 
 
+def python_docs(data: Path, work: Path) -> Dataset:
+    """Docstrings of the running Python, summary → rest; half of its modules train, the others are asked."""
+    folder = _python_docs(work)
+    task = read_beir(folder, "test")
+    return Dataset(
+        name="python-docs",
+        pairs=partial(_sample, list(read_pairs(folder / "pairs.jsonl"))),
+        sizes=[300],
+        sides=("pairs", "negatives", "peer"),
+        evaluate=lambda encoder: {"test": _per_query(task, encoder)},
+        task=task,
+        views=[View("all", tuple(task.queries))],
+        corpus=folder / "corpus.jsonl",
+    )
+
+
 LOADERS: dict[str, Callable[[Path, Path], Dataset]] = {
     "scifact": scifact,
     "scifact-clean": partial(scifact, clean=True),
+    "python-docs": python_docs,
     "banking77": banking77,
     "stsb": stsb,
     "stsb-dev": partial(stsb, split="dev"),
     "scifact-fold0": partial(scifact_fold, fold=0),
     "scifact-fold1": partial(scifact_fold, fold=1),
 }
-PUBLISHED = ("scifact", "scifact-clean", "banking77", "stsb")
+PUBLISHED = ("scifact", "scifact-clean", "python-docs", "banking77", "stsb")
 
 
 def _sample(pairs: Sequence[Pair], size: int) -> list[Pair]:
@@ -192,11 +210,17 @@ def _scores(task: PairTask, encoder: TextEncoder) -> Answers:
 
 
 def _control_task(work: Path) -> RetrievalTask:
-    """Return a task that has nothing to do with the training data: the standard library's docs."""
+    """Return a task that has nothing to do with SciFact."""
+    folder = _python_docs(work)
+    return pool_task(read_beir(folder, "test"), folder / "pool.jsonl", num_documents=_CONTROL_DOCUMENTS)
+
+
+def _python_docs(work: Path) -> Path:
+    """Return the demo's collection of the standard library's docs, a folder in BEIR's layout with pairs."""
     folder = work / "control"
     if not (folder / "qrels" / "test.tsv").is_file():
         write_collection(read_headed_texts(None), folder)
-    return pool_task(read_beir(folder, "test"), folder / "pool.jsonl", num_documents=_CONTROL_DOCUMENTS)
+    return folder
 
 
 def _without_near_duplicates(pairs: Sequence[Pair], test: RetrievalTask) -> list[Pair]:

@@ -25,6 +25,7 @@ COLUMNS = {
 _TITLES = {
     "scifact": "SciFact, nDCG@10",
     "scifact-clean": "SciFact without near-duplicates of test claims, nDCG@10",
+    "python-docs": "Python's docs, questions to modules that no pair is from, nDCG@10",
     "banking77": "BANKING77 duplicates, average precision",
     "stsb": "STS-B, CoSENT, Spearman",
 }

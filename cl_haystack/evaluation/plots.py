@@ -197,7 +197,8 @@ def tradeoff_chart(variants: Sequence[Variant], metric: str) -> str:
     """
     with drawing(height_in=2.8) as figure:
         axes = figure.subplots()
-        for rank, variant in enumerate(sorted(variants, key=lambda one: -one.quality.mean)):
+        right = 1.35 * max(variant.latency_ms for variant in variants)
+        for variant in variants:
             value = variant.quality
             whisker = [[value.mean - value.low], [value.high - value.mean]]
             place = variant.latency_ms, value.mean
@@ -205,10 +206,14 @@ def tradeoff_chart(variants: Sequence[Variant], metric: str) -> str:
                 *place, yerr=whisker, fmt="o", color=ACCENT, ecolor=QUIET, elinewidth=1.2, capsize=3
             )
             label = "\n".join(_wrap(variant.label))
-            # Neighbours in quality are named above and below their points: these may lie on each other.
-            above, side = (5, "bottom") if rank % 2 == 0 else (-5, "top")
-            axes.annotate(label, place, (7, above), textcoords="offset points", va=side, fontsize=8.5)
-        axes.set_xlim(0, 1.35 * max(variant.latency_ms for variant in variants))
+            # Below the point where a better one's name would lie over this one's.
+            is_under = any(
+                other.quality.mean > value.mean and abs(other.latency_ms - variant.latency_ms) < right / 4
+                for other in variants
+            )
+            offset, side = (-5, "top") if is_under else (5, "bottom")
+            axes.annotate(label, place, (7, offset), textcoords="offset points", va=side, fontsize=8.5)
+        axes.set_xlim(0, right)
         axes.margins(y=0.2)
         axes.set_xlabel("milliseconds to encode one query")
         axes.set_ylabel(metric)
