@@ -12,7 +12,7 @@ from tests.tiny_model import make_tiny_checkpoint
 from tests.unit.training.runs import pairs_to_learn
 
 
-@pytest.fixture(autouse=True, scope="session")
+@pytest.fixture(autouse=True, scope="module")
 def one_thread() -> Iterator[None]:
     """Tiny models gain nothing from a second thread, and wait for it where cores are busy."""
     before = torch.get_num_threads()
