@@ -6,9 +6,12 @@ onnxruntime fp32: bf16 takes 0.6 of it at 250 tokens, 0.8 at 32, 0.9 at 16, at c
 bundles in int8-block, whose activations it quantizes in groups of a row, so that rows stay independent.
 """
 
+import sys
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from queue import Empty, SimpleQueue
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -42,10 +45,7 @@ class OpenVinoEngine:
     """
 
     def __init__(self, model_file: Path, settings: EncoderSettings, precision: str) -> None:
-        try:
-            import openvino
-        except ImportError as missing:
-            raise MissingExtraError("openvino", "openvino") from missing
+        openvino = _import_openvino()
         if settings.device != "cpu":
             raise EncodingError(
                 f"device is {settings.device!r}, but engine 'openvino' runs on the CPU; "
@@ -75,3 +75,22 @@ class OpenVinoEngine:
         )  # its own memory is used again
         self._idle.put(request)
         return vectors
+
+
+def _import_openvino() -> ModuleType:
+    """Import OpenVINO without its telemetry, which sends an event on import, without having asked.
+
+    It does so from a thread that forks the process. OpenBLAS ends its threads when a process forks, so numpy
+    products that run at that moment wait for them for ever.
+    """
+    telemetry = "openvino_telemetry"
+    silenced = telemetry not in sys.modules
+    if silenced:
+        sys.modules[telemetry] = None  # type: ignore[assignment]  # imports of it fail; OpenVINO has a stub
+    try:
+        return import_module("openvino")
+    except ImportError as missing:
+        raise MissingExtraError("openvino", "openvino") from missing
+    finally:
+        if silenced:
+            del sys.modules[telemetry]

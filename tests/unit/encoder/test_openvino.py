@@ -1,8 +1,11 @@
 """The second engine gives the vectors of the first, is chosen where it is faster, and says what it lacks."""
 
+import os
 import random
+import subprocess
 import sys
 import threading
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +19,10 @@ from cl_haystack.export import export_bundle
 from tests.tiny_model import WORDS, make_tiny_checkpoint
 
 TEXTS = [" ".join(random.Random(number).choices(WORDS, k=number % 14)) for number in range(40)]
+
+needs_openvino = pytest.mark.skipif(  # not importorskip: an import of it alone sends telemetry
+    find_spec("openvino") is None, reason="OpenVINO, extra [openvino], is not installed"
+)
 
 
 @pytest.fixture(scope="module")
@@ -31,6 +38,7 @@ def block_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return export_bundle(checkpoint, folder / "bundle", precision="int8-block", min_cosine=0.9).path
 
 
+@needs_openvino
 @pytest.mark.parametrize(
     ("bundle_name", "precision", "tolerance"),
     [("bundle", "f32", 1e-5), ("bundle", "bf16", 3e-2), ("block_bundle", "bf16", 3e-2)],
@@ -38,7 +46,6 @@ def block_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_same_vectors_as_onnxruntime(
     request: pytest.FixtureRequest, bundle_name: str, precision: Any, tolerance: float
 ) -> None:
-    pytest.importorskip("openvino")
     path = request.getfixturevalue(bundle_name)
     with Encoder.load(path) as reference:
         expected = reference.encode_documents(TEXTS)
@@ -50,8 +57,8 @@ def test_same_vectors_as_onnxruntime(
     np.testing.assert_array_equal(vectors, alone)
 
 
+@needs_openvino
 def test_threads_share_one_model(bundle: Path) -> None:
-    pytest.importorskip("openvino")
     with Encoder.load(bundle, engine="openvino") as encoder:
         expected, wrong = encoder.encode_documents(TEXTS), []
 
@@ -67,11 +74,11 @@ def test_threads_share_one_model(bundle: Path) -> None:
     assert not wrong
 
 
+@needs_openvino
 def test_auto_takes_it_where_it_is_faster(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(openvino_engine, "multiplies_bfloat16", lambda: False)
     with Encoder.load(bundle, engine="auto") as encoder:
         assert not isinstance(encoder._open()._engine, OpenVinoEngine)
-    pytest.importorskip("openvino")
     monkeypatch.setattr(openvino_engine, "multiplies_bfloat16", lambda: True)
     with Encoder.load(bundle, engine="auto") as encoder:
         assert isinstance(encoder._open()._engine, OpenVinoEngine)
@@ -80,6 +87,14 @@ def test_auto_takes_it_where_it_is_faster(bundle: Path, monkeypatch: pytest.Monk
         False,
         False,
     ]
+
+
+@needs_openvino
+def test_sends_no_telemetry(bundle: Path, tmp_path: Path) -> None:
+    load = "import sys; from cl_haystack.encoder import Encoder; Encoder.load(sys.argv[1], engine='openvino')"
+    elsewhere = {name: value for name, value in os.environ.items() if name != "CI"} | {"HOME": str(tmp_path)}
+    subprocess.run([sys.executable, "-c", load, str(bundle)], env=elsewhere, check=True)
+    assert not (tmp_path / "intel").exists()  # where it counts its imports before it sends them
 
 
 def test_not_installed_names_the_extra(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
