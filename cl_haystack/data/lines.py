@@ -18,6 +18,7 @@ from cl_haystack.errors import DataError, quote
 _BOM = b"\xef\xbb\xbf"
 _UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
 _NAMED = 5
+_MAX_LEVELS = 250
 
 OnFault = Callable[[DataError, bytes], None]
 """Told a line that cannot be used: what is wrong with it, and its bytes. Reading goes on if it returns."""
@@ -142,11 +143,26 @@ def json_objects(
         except orjson.JSONDecodeError as error:
             on_fault(DataError(_not_json(line, error), path=path, line=number), line)
             continue
+        if _too_deep(line, record):
+            problem = "is nested too deep to be written again"
+            on_fault(DataError(problem, path=path, line=number), line)
+            continue
         if isinstance(record, dict):
             yield number, record
             continue
         problem = f"found {quote(line.decode())}; expected one JSON object on each line (JSON Lines)"
         on_fault(DataError(problem, path=path, line=number), line)
+
+
+def _too_deep(line: bytes, record: Any) -> bool:
+    """Tell whether orjson, which reads 1,024 levels and writes 254, would fail later."""
+    if line.count(b"[") + line.count(b"{") < _MAX_LEVELS:
+        return False
+    try:
+        orjson.dumps(record)
+    except TypeError:
+        return True
+    return False
 
 
 def _not_utf8(error: UnicodeDecodeError) -> str:

@@ -4,8 +4,6 @@ The ending of the name decides the format. Whatever the format, a record becomes
 then a :class:`Pair`, and every fault names file and line (row, for Parquet).
 """
 
-import csv
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,7 +11,8 @@ from typing import Any
 
 import orjson
 
-from cl_haystack.data.lines import OnFault, read_json_objects, read_text_lines, refuse
+from cl_haystack.data.csv_rows import CsvRows
+from cl_haystack.data.lines import OnFault, read_json_objects, refuse
 from cl_haystack.data.records import KNOWN_FIELDS, Pair, parse_pair
 from cl_haystack.errors import DataError, MissingExtraError, quote
 
@@ -22,7 +21,6 @@ Records = Iterator[tuple[int, dict[str, Any]]]
 Reader = Callable[[Path, OnFault], Records]
 
 _LISTS = {"negatives": "texts", "candidate_scores": "numbers"}  # fields that are JSON in a cell
-_MAX_CELL_CHARS = min(sys.maxsize, 2**31 - 1)  # csv refuses cells above 131,072 characters unless told
 
 
 def read_pairs(path: str | Path) -> Iterator[Pair]:
@@ -124,7 +122,7 @@ def _read_cells(
 ) -> Iterator[tuple[int, dict[str, str]]]:
     header: list[str] | None = None
     empty = True
-    for line, cells in _rows(path, on_fault, delimiter):
+    for line, cells in CsvRows(path, delimiter, on_fault):
         if header is None:
             header = check_header(cells, path, line)
             continue
@@ -137,33 +135,6 @@ def _read_cells(
         yield line, dict(zip(header, cells, strict=True))
     if empty:
         raise DataError("the file holds no row; expected a header and one pair a row", path=path)
-
-
-def _rows(path: Path, on_fault: OnFault, delimiter: str) -> Iterator[tuple[int, list[str]]]:
-    """Yield the rows that are not blank, each with its first line: cells may hold line ends."""
-    csv.field_size_limit(_MAX_CELL_CHARS)
-    began: list[tuple[int, str]] = []  # the first line of the row that is being read
-
-    def lines() -> Iterator[str]:
-        for number, text in read_text_lines(path, on_fault):
-            if not began:
-                began.append((number, text))
-            yield text
-
-    rows = csv.reader(lines(), delimiter=delimiter, strict=True)
-    while True:
-        began.clear()
-        try:
-            cells = next(rows, None)
-        except csv.Error as error:
-            line, text = began[0]
-            fault = DataError(f"{error}; check the quotes of this row", path=path, line=line)
-            on_fault(fault, text.encode())
-            continue
-        if cells is None:
-            return
-        if any(cells):
-            yield began[0][0], cells
 
 
 def _check_header(cells: list[str], path: Path, line: int) -> list[str]:

@@ -5,6 +5,8 @@ import pytest
 
 from cl_haystack.data import Pair, read_pairs, write_pairs
 from cl_haystack.data.corpus_parts import split_corpus
+from cl_haystack.data.lines import Faults
+from cl_haystack.data.reading import read_numbered_pairs
 from cl_haystack.errors import DataError, MissingExtraError
 
 GOOD = b'{"anchor": "a", "positive": "p"}\n'
@@ -265,3 +267,12 @@ def test_an_unwritable_place_is_named(tmp_path):
 def test_a_pair_refuses_scores_that_are_not_finite_or_not_one_a_candidate(scores):
     with pytest.raises(ValueError, match="candidate_scores"):
         Pair(anchor="a", positive="p", negatives=("n",), candidate_scores=scores)
+
+
+def test_a_line_too_deep_to_be_written_again_is_a_fault(tmp_path):
+    deep = '{"anchor": ' + "[" * 300 + "]" * 300 + ', "positive": "p"}'
+    path = tmp_path / "pairs.jsonl"
+    path.write_text(f'{deep}\n{{"anchor": "a", "positive": "p"}}\n')
+    faults = Faults()
+    assert [line for line, _ in read_numbered_pairs(path, faults)] == [2]
+    assert faults.first == ["line 1: is nested too deep to be written again"]
