@@ -108,6 +108,11 @@ def is_missing_index(error: OpenSearchException) -> bool:
     return isinstance(error, TransportError) and "index_not_found" in str(error.error)
 
 
+def is_blocked(error: BaseException | None) -> bool:
+    """Return whether the server said that an index is blocked: by people, a re-embedding, or a full disk."""
+    return isinstance(error, TransportError) and "cluster_block" in str(error.error)
+
+
 def _connection_problem(error: TransportConnectionError) -> str:
     if isinstance(error, SSLError) or "SSL" in type(error.info).__name__ or "SSL" in str(error.error):
         return _tls_problem(error)
@@ -167,7 +172,7 @@ def _status_problem(error: TransportError, url: str, index: str | None) -> CLHay
             "refused the user name or password (401); set OPENSEARCH_USERNAME and OPENSEARCH_PASSWORD, or "
             "pass username and password",
         )
-    if "cluster_block" in str(error.error):
+    if is_blocked(error):
         return IndexingError(f"{where} is blocked: {reason}; free disk space or lift the block, then repeat")
     if status == 403:
         return IndexingError(f"{where}: this user may not do that ({reason}); ask for the permission")

@@ -15,7 +15,6 @@ from cl_haystack.opensearch.failures import opensearch_errors
 from cl_haystack.opensearch.patience import DEFAULT_RETRY_FOR_S, Patience
 from cl_haystack.opensearch.reembedding.aliases import (
     ConcreteIndex,
-    block_writes,
     find_index,
     find_indices,
 )
@@ -43,13 +42,12 @@ def make_alias(connection: Connection, name: str, *, retry_for_s: float = DEFAUL
             return index.name
         clone = _clone_name(index)
         patience(lambda: _remove_unfinished(connection, index, clone))
-        lease.confirm(blocked=name)
         try:
-            patience(lambda: block_writes(connection, name))
+            lease.block(index)
             _clone(connection, index, clone, patience)
             patience(lambda: _take_place(connection, index, clone))
         except BaseException:
-            lease.unblock(index)
+            lease.unblock()
             raise
     return clone
 

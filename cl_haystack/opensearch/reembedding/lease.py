@@ -2,8 +2,9 @@
 
 The lease is a document in an index of its own, renewed every few seconds and changed by compare-and-set. It
 is taken over from a process of this machine that is gone, and from any other once it has not been renewed for
-``EXPIRES_AFTER_S``, measured by watching it: clocks are never compared. What its holder has blocked stands in
-it, so whoever takes it over can lift that.
+``EXPIRES_AFTER_S``, measured by watching it: clocks are never compared. What its holder is going to block
+stands in it first, and whoever takes it over lifts that before anything else. So a holder who could not lift
+its block, for whatever reason, leaves the lease behind.
 """
 
 import logging
@@ -18,12 +19,14 @@ from typing import Any, Self
 
 from opensearchpy.exceptions import ConflictError, NotFoundError, RequestError
 
-from cl_haystack.errors import CLHaystackError, IndexingError, ServerUnavailableError
+from cl_haystack.errors import CLHaystackError, IndexingError
 from cl_haystack.opensearch.connection import Connection
-from cl_haystack.opensearch.failures import opensearch_errors
+from cl_haystack.opensearch.failures import is_blocked, opensearch_errors
 from cl_haystack.opensearch.patience import Patience
 from cl_haystack.opensearch.reembedding.aliases import (
     ConcreteIndex,
+    block_writes,
+    find_index,
     find_indices,
     lift_block,
     refuse_template_aliases,
@@ -63,18 +66,22 @@ class Lease:
             "pid": os.getpid(),
             "renewed": 0,
             "blocked": None,
+            "ended": False,
         }
         self._lock = threading.Lock()
         self._ended = threading.Event()
         self._lost: IndexingError | None = None
         self._keeper = threading.Thread(target=self._keep, name="cl-haystack-lease", daemon=True)
-        self.left_blocked: str | None = None
-        """The index that a holder who died had blocked."""
 
     def __enter__(self) -> Self:
         refuse_template_aliases(self._connection, self._index)
         self._patience(self._take)
         self._keeper.start()
+        try:
+            self._lift()
+        except BaseException as error:
+            self.__exit__(type(error), error, None)
+            raise
         return self
 
     def __exit__(
@@ -85,8 +92,11 @@ class Lease:
         try:
             if error is None:
                 self._patience(self._give_back)
-            else:  # which need not wait for a server that has gone
+            elif self._facts["blocked"] is None:  # need not wait for a server that has gone
                 self._give_back()
+            else:  # whoever comes next takes it over at once
+                self._facts["ended"] = True
+                self._renew()
         except CLHaystackError as problem:  # it expires by itself
             logger.warning("the lease '%s' could not be given back: %s", self._index, problem)
 
@@ -95,34 +105,53 @@ class Lease:
         if self._lost is not None:
             raise self._lost
 
-    def confirm(self, *, blocked: str | None) -> None:
-        """Renew the lease and note in it what is blocked.
+    def confirm(self) -> None:
+        """Renew the lease.
 
-        :param blocked: the index that is going to be blocked against writes, or None.
-        :raises IndexingError: another process has taken the lease.
+        :raises IndexingError: another process has taken it.
         """
-        self._facts["blocked"] = blocked
         self._patience(self._renew)
 
-    def unblock(self, index: ConcreteIndex) -> None:
-        """Let an index be written to again after something went wrong; where that fails, say so.
+    def block(self, index: ConcreteIndex) -> None:
+        """Block an index against writes, and note that before; a block of somebody else is not noted.
 
-        :param index: as it was before it was blocked; left alone if somebody else had blocked it, or if the
-            alias no longer leads to it.
+        :param index: the index, to which the alias leads.
+        :raises IndexingError: another process has taken the lease, or the index cannot be blocked.
         """
-        ours = not index.is_blocked or self.left_blocked == index.name
+        now = self._patience(lambda: find_index(self._connection, index.name))
+        if now is not None and not now.is_blocked:
+            self._facts["blocked"] = index.name
+        self.confirm()
+        self._patience(lambda: block_writes(self._connection, index.name))
+
+    def unblock(self) -> None:
+        """Let what :meth:`block` blocked be written to again after something went wrong, or say so."""
+        name = self._facts["blocked"]
         try:
-            found = self._patience(lambda: find_indices(self._connection, self._alias))
-            if ours and [there.uuid for there in found] == [index.uuid]:
-                self._patience(lambda: lift_block(self._connection, index.name))
-            self.confirm(blocked=None)
-        except CLHaystackError as problem:  # the next run will, as the lease says
+            self._lift()
+        except BaseException as problem:  # the next run will, as the lease says
             logger.error(
                 "index '%s' may still be blocked against writes (%s); run the same command again, or set "
                 "index.blocks.write of it to null",
-                index.name,
-                problem,
+                name,
+                problem if isinstance(problem, CLHaystackError) else "interrupted",
             )
+            if not isinstance(problem, CLHaystackError):
+                raise
+
+    def _lift(self) -> None:
+        """Lift the block that the lease notes, unless the alias leads elsewhere: then it is to stay."""
+        name = self._facts["blocked"]
+        if name is None:
+            return
+        self._patience(self._require_held)  # else the block may be the next holder's
+        leads_to = [
+            found.name for found in self._patience(lambda: find_indices(self._connection, self._alias))
+        ]
+        if name in (leads_to or [name]):
+            self._patience(lambda: lift_block(self._connection, name))
+        self._facts["blocked"] = None
+        self.confirm()
 
     def _take(self) -> None:
         with opensearch_errors(self._url, self._index):
@@ -170,7 +199,6 @@ class Lease:
                     return
                 if now["_seq_no"] != found["_seq_no"]:
                     raise self._held(holder)
-        self.left_blocked = holder["blocked"]
         self._facts["blocked"] = holder["blocked"]  # until that is lifted
         try:
             self._write(_unchanged(found))
@@ -189,11 +217,11 @@ class Lease:
         while not self._ended.wait(RENEWED_EVERY_S):
             try:
                 self._renew()
-            except ServerUnavailableError as error:
+            except CLHaystackError as error:
+                if isinstance(error, IndexingError) and not is_blocked(error.__cause__):
+                    self._lost = error
+                    return
                 logger.warning("the lease '%s' could not be renewed: %s", self._index, error)
-            except IndexingError as error:
-                self._lost = error
-                return
 
     def _renew(self) -> None:
         with self._lock, opensearch_errors(self._url, self._index):
@@ -207,6 +235,15 @@ class Lease:
                 raise IndexingError(
                     f"the lease '{self._index}' was taken away; let one process re-embed '{self._alias}'"
                 ) from error
+
+    def _require_held(self) -> None:
+        with opensearch_errors(self._url, self._index):
+            try:
+                holder = self._read()["_source"]
+            except NotFoundError:  # somebody removed it, so it is nobody else's
+                return
+        if holder["holder"] != self._facts["holder"]:
+            raise self._held(holder)
 
     def _read(self) -> dict[str, Any]:
         found: dict[str, Any] = self._client.get(index=self._index, id=_DOCUMENT)
@@ -236,6 +273,8 @@ def _process_table() -> str:
 
 
 def _is_gone(holder: dict[str, Any]) -> bool:
+    if holder.get("ended"):
+        return True
     if os.name != "posix" or holder["processes"] != _process_table():
         return False
     try:

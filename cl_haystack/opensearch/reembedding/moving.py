@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from cl_haystack.errors import IndexingError
 from cl_haystack.opensearch.connection import Connection
-from cl_haystack.opensearch.reembedding.aliases import block_writes, move_alias
+from cl_haystack.opensearch.reembedding.aliases import move_alias
 from cl_haystack.opensearch.reembedding.beginning import write_origin
 from cl_haystack.opensearch.reembedding.copying import Copying, TooLongError
 from cl_haystack.opensearch.reembedding.successor import origin_of
@@ -42,9 +42,9 @@ class Moving:
             try:
                 self._move_by(started + self.max_block_s)
             except TooLongError:
-                self.copying.lease.unblock(self.copying.old)
+                self.copying.lease.unblock()
             except BaseException:
-                self.copying.lease.unblock(self.copying.old)
+                self.copying.lease.unblock()
                 raise
             else:
                 return time.monotonic() - started
@@ -56,8 +56,7 @@ class Moving:
 
     def _move_by(self, deadline: float) -> None:
         copying, old, new = self.copying, self.copying.old, self.copying.new
-        copying.lease.confirm(blocked=old.name)
-        copying.patience(lambda: block_writes(self.connection, old.name))
+        copying.lease.block(old)
         copying.one_pass(deadline)
         copying.delete_gone(deadline)
         copying.report.documents = self._equal_count()
@@ -65,7 +64,7 @@ class Moving:
             raise TooLongError
         origin = origin_of(old, self.alias, moved_at=copying.target.checkpoints())
         copying.patience(lambda: write_origin(self.connection, new.name, origin))
-        copying.lease.confirm(blocked=old.name)
+        copying.lease.confirm()
         copying.patience(lambda: move_alias(self.connection, self.alias, old, new.name))
 
     def _equal_count(self) -> int:

@@ -35,7 +35,7 @@ from cl_haystack.errors import SpaceMismatchError
 from cl_haystack.opensearch.binding import IndexBinding
 from cl_haystack.opensearch.index import OpenSearchIndex
 from cl_haystack.opensearch.patience import DEFAULT_RETRY_FOR_S, Patience
-from cl_haystack.opensearch.reembedding.aliases import ConcreteIndex, behind_alias, lift_block
+from cl_haystack.opensearch.reembedding.aliases import ConcreteIndex, behind_alias
 from cl_haystack.opensearch.reembedding.beginning import begin
 from cl_haystack.opensearch.reembedding.copying import Copying, EmbeddedText
 from cl_haystack.opensearch.reembedding.gate import Gate, ask_gate, check_gate
@@ -91,7 +91,7 @@ def reembed(
     _check_encoder(index, encoder)
     patience = Patience(retry_for_s, threading.Event())
     with Lease(index.connection, index.name, patience) as lease:
-        old = _present(index, lease, patience)
+        old = patience(lambda: behind_alias(index.connection, index.name))
         if not force and _is_of_this_space(old, index):
             return ReembedReport(index.name, old.name, old.name, needless=True)
         if gate is not None:
@@ -117,16 +117,6 @@ def reembed(
 def _check_encoder(index: OpenSearchIndex, encoder: "TextEncoder") -> None:
     cut = index.settings.truncate_dim
     IndexBinding.of(index.bundle, cut).check(getattr(encoder, "bundle", index.bundle), index.name, cut)
-
-
-def _present(index: OpenSearchIndex, lease: Lease, patience: Patience) -> ConcreteIndex:
-    """Return where the alias leads, open to writes if a run that died had blocked it."""
-    old = patience(lambda: behind_alias(index.connection, index.name))
-    if lease.left_blocked == old.name:
-        patience(lambda: lift_block(index.connection, old.name))
-        old = patience(lambda: behind_alias(index.connection, index.name))
-    lease.confirm(blocked=None)
-    return old
 
 
 def _is_of_this_space(old: ConcreteIndex, index: OpenSearchIndex) -> bool:

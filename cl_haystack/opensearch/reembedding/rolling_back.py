@@ -17,7 +17,6 @@ from cl_haystack.opensearch.patience import DEFAULT_RETRY_FOR_S, Patience
 from cl_haystack.opensearch.reembedding.aliases import (
     ConcreteIndex,
     behind_alias,
-    block_writes,
     find_index,
     find_indices,
     lift_block,
@@ -73,15 +72,14 @@ def roll_back(
     with Lease(connection, alias, patience) as lease:
         new = patience(lambda: behind_alias(connection, alias))
         old = patience(lambda: _before(connection, alias, new))
-        lease.confirm(blocked=new.name)
         try:
-            patience(lambda: block_writes(connection, new.name))
+            lease.block(new)
             report = _compare(connection, alias, old, new, patience)
             patience(lambda: lift_block(connection, old.name))
-            lease.confirm(blocked=new.name)
+            lease.confirm()
             patience(lambda: move_alias(connection, alias, new, old.name))
         except BaseException:
-            lease.unblock(new)
+            lease.unblock()
             raise
     return report
 
