@@ -23,6 +23,7 @@ from cl_haystack.progress import OnProgress, Progress
 _TOLD_EVERY = 2000  # lines
 MALFORMED = -1  # as number of a text
 NO_LABEL = -1
+SURE_GRADES = (0.2, 0.8)  # those between them say neither yes nor no
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,18 @@ class Columns:
         """Which lines are pairs."""
         result: NDArray[np.bool_] = self.anchor != MALFORMED
         return result
+
+    @property
+    def grade(self) -> NDArray[np.float64]:
+        """How far the texts belong together: the label, else the score; 1 where a line has neither."""
+        said = np.where(self.label != NO_LABEL, self.label, self.score)
+        return np.where(np.isnan(said), 1.0, said)
+
+    @property
+    def verdict(self) -> Ids:
+        """Whether the texts belong together: 2 is yes, 0 no, 1 neither."""
+        grade = self.grade
+        return (grade > SURE_GRADES[0]).astype(np.int64) + (grade >= SURE_GRADES[1])
 
 
 class Intake:

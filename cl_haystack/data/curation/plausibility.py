@@ -11,14 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cl_haystack.data.curation.doubts import Doubts, Floats, Mask, doubt, most_doubtful
-from cl_haystack.data.curation.intake import NO_LABEL, Columns
+from cl_haystack.data.curation.intake import NO_LABEL, SURE_GRADES, Columns
 from cl_haystack.data.curation.near_texts import Ids, TextTable
 from cl_haystack.data.curation.vectors import TextVectors
 from cl_haystack.encoder.protocol import Vectors
 
 _AT_ONCE = 2048  # judgements
 _SAMPLE = 1024  # texts that stand for all others
-_SURE_SCORES = (0.2, 0.8)  # grades between them say neither yes nor no
 _CLEARLY_ABOVE = 0.02
 _FEW_LINES = 200
 _NOBODY_SAID = -1
@@ -73,8 +72,8 @@ def judgements_of(columns: Columns) -> Judgements:
     :param columns: the lines.
     :returns: the judgements; where fewer than 20 say no, as many more as lines, of texts of two lines.
     """
-    yes = (columns.label == 1) | (columns.score >= _SURE_SCORES[1])
-    no = (columns.label == 0) | (columns.score <= _SURE_SCORES[0])
+    yes = (columns.label == 1) | (columns.score >= SURE_GRADES[1])
+    no = (columns.label == 0) | (columns.score <= SURE_GRADES[0])
     silent = (columns.label == NO_LABEL) & np.isnan(columns.score)
     positives = np.flatnonzero(columns.is_pair & (yes | no | silent))
     lines = columns.negatives_of

@@ -10,7 +10,7 @@ from cl_haystack.data.curation.intake import NO_LABEL, Columns
 from cl_haystack.data.curation.near_texts import Alike, Ids
 
 NONE = -1
-_SCORES_APART = 0.5  # of 0 to 1: the graders of STS-B differ by less
+_GRADES_APART = 0.5  # of 0 to 1: the graders of STS-B differ by less
 _BOILERPLATE_ANCHORS = 20
 _BOILERPLATE_TIMES_MEAN = 10
 _DOCUMENT_CHARS = 200
@@ -22,7 +22,7 @@ Mask = NDArray[np.bool_]
 
 
 def duplicates(columns: Columns, *, among: Mask) -> Ids:
-    """Return for each line the first earlier one with the same texts.
+    """Return for each line the first earlier one with the same texts, and of the same verdict.
 
     The order of anchor and positive does not matter where a line has a label or score, that of negatives
     never.
@@ -31,7 +31,8 @@ def duplicates(columns: Columns, *, among: Mask) -> Ids:
     :param among: which lines are looked at.
     :returns: the place of the earlier line, or :data:`NONE`, ``(lines,)``.
     """
-    keys = _keys(columns, with_negatives=True)
+    keys = _hashed(_keys(columns, swappable=is_judged(columns)))
+    keys ^= _hashed(_besides(columns, columns.negatives))
     other = np.full(len(keys), NONE)
     places = np.flatnonzero(among)
     _, first, inverse = np.unique(keys[places], return_index=True, return_inverse=True)
@@ -42,7 +43,7 @@ def duplicates(columns: Columns, *, among: Mask) -> Ids:
 
 
 def near_duplicates(columns: Columns, alike: Alike, *, among: Mask) -> Ids:
-    """Return for each line the first earlier one whose texts are all the same but for small edits.
+    """Return for each line the first earlier one that says the same of the same texts, small edits aside.
 
     :param columns: the lines.
     :param alike: which texts are the same.
@@ -52,13 +53,12 @@ def near_duplicates(columns: Columns, alike: Alike, *, among: Mask) -> Ids:
     other = np.full(len(columns.line), NONE)
     edited = alike.texts()
     concerned = among & (np.isin(columns.anchor, edited) | np.isin(columns.positive, edited))
-    negatives = np.zeros(len(columns.line), dtype=np.uint64)
-    np.add.at(negatives, columns.negatives_of, _hashed(alike.leaders[columns.negatives].astype(np.uint64)))
+    besides = _besides(columns, alike.leaders[columns.negatives])
     swappable = is_judged(columns)
     first: dict[tuple[int, int, int], int] = {}  # no other line than these can be the same as one of them
     for place in np.flatnonzero(concerned).tolist():
         anchor, positive = int(columns.anchor[place]), int(columns.positive[place])
-        rest = int(negatives[place])
+        rest = int(besides[place])
         keys = [(a, p, rest) for a in alike.of(anchor) for p in alike.of(positive)]
         keys += [(p, a, n) for a, p, n in keys] if swappable[place] else []
         other[place] = min((first[key] for key in keys if key in first), default=NONE)
@@ -67,17 +67,18 @@ def near_duplicates(columns: Columns, alike: Alike, *, among: Mask) -> Ids:
 
 
 def contradictions(columns: Columns, leaders: Ids) -> Ids:
-    """Find lines whose label, or score, others with the same texts contradict.
+    """Find lines that others with the same texts contradict, by label or score; who has neither says yes.
 
-    A label that most of them bear is believed; where as many say otherwise, nobody is.
+    What most of them say is believed; where as many say otherwise, nobody is.
 
     :param columns: the lines.
     :param leaders: number by which each text is known.
     :returns: the place of a line that says otherwise, or :data:`NONE`, ``(lines,)``.
     """
     other = np.full(len(columns.line), NONE)
-    places = np.flatnonzero(columns.is_pair & is_judged(columns))
-    keys = _keys(columns, leaders)[places]
+    keys = _keys(columns, leaders, swappable=columns.is_pair)
+    places = np.flatnonzero(columns.is_pair & np.isin(keys, keys[columns.is_pair & is_judged(columns)]))
+    keys = keys[places]
     order = np.argsort(keys, kind="stable")
     starts = np.flatnonzero(np.diff(keys[order], prepend=~keys[order[:1]]))
     sizes = np.diff(starts, append=len(keys))
@@ -93,7 +94,7 @@ def known_positives(columns: Columns, alike: Alike) -> Mask:
     :param alike: which texts are the same.
     :returns: ``(negatives,)``.
     """
-    positive = columns.is_pair & (columns.label != 0) & ~(columns.score < _SCORES_APART)
+    positive = columns.is_pair & (columns.label != 0) & ~(columns.score < _GRADES_APART)
     known = _mix(columns.anchor[positive], columns.positive[positive])
     anchors = columns.anchor[columns.negatives_of]
     result: Mask = np.isin(_mix(anchors, columns.negatives), known)
@@ -166,18 +167,11 @@ def odd_lengths(ids: Ids, num_chars: Ids) -> Mask:
 
 
 def _contradict(group: Ids, columns: Columns, other: Ids) -> None:
-    labels = columns.label[group]
-    found, counts = np.unique(labels[labels != NO_LABEL], return_counts=True)
-    if len(found) > 1:
-        believed = found[counts == counts.max()]
-        for place, label in zip(group.tolist(), labels.tolist(), strict=True):
-            if label != NO_LABEL and (len(believed) > 1 or label != believed[0]):
-                other[place] = group[(labels != label) & (labels != NO_LABEL)][0]
-    scores = columns.score[group]
-    for place, score in zip(group.tolist(), scores.tolist(), strict=True):
-        apart = np.abs(scores - score) > _SCORES_APART
-        if apart.any() and apart.sum() * 2 >= (~np.isnan(scores)).sum():
-            other[place] = group[apart][0]
+    grades = columns.grade[group]
+    for grade in np.unique(grades):
+        apart = np.abs(grades - grade) > _GRADES_APART
+        if apart.sum() * 2 >= len(group):
+            other[group[grades == grade]] = group[apart][0]
 
 
 def is_judged(columns: Columns) -> Mask:
@@ -186,20 +180,20 @@ def is_judged(columns: Columns) -> Mask:
     return result
 
 
-def _keys(
-    columns: Columns, leaders: Ids | None = None, *, with_negatives: bool = False
-) -> NDArray[np.uint64]:
+def _keys(columns: Columns, leaders: Ids | None = None, *, swappable: Mask) -> NDArray[np.uint64]:
     """Return a number for each line that is the same for the same texts (else with chance 2^-64 a pair)."""
     anchor, positive = columns.anchor, columns.positive
     if leaders is not None:
         anchor, positive = leaders[anchor], leaders[positive]
-    swap = is_judged(columns) & (anchor > positive)
-    keys = _mix(np.where(swap, positive, anchor), np.where(swap, anchor, positive))
-    if with_negatives:
-        sums = np.zeros(len(keys), dtype=np.uint64)
-        np.add.at(sums, columns.negatives_of, _hashed(columns.negatives.astype(np.uint64)))
-        keys = _hashed(keys) ^ _hashed(sums + np.uint64(1))
-    return keys
+    swap = swappable & (anchor > positive)
+    return _mix(np.where(swap, positive, anchor), np.where(swap, anchor, positive))
+
+
+def _besides(columns: Columns, negatives: Ids) -> NDArray[np.uint64]:
+    """Return a number for each line that is the same for the same verdict and negatives, in any order."""
+    sums = columns.verdict.astype(np.uint64)
+    np.add.at(sums, columns.negatives_of, _hashed(negatives.astype(np.uint64)))
+    return sums
 
 
 def _mix(one: Ids, other: Ids) -> NDArray[np.uint64]:
