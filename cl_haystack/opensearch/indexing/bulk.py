@@ -1,13 +1,14 @@
 """Bulk requests that lose nothing: chunks bounded in bytes, repeated until every document has an answer.
 
 One request may carry thousands of documents, each with a fate of its own. An answer per document decides:
-written; skipped, because it was there already; refused for good, and then kept with the reason; or busy,
-and then sent again, alone, after a pause that grows. An index that is blocked against writes, by people or
-because the disk is full, is waited for as well. A request that fails as a whole is repeated when time
-may heal it (connection, timeout, 429, 5xx) and halved when one document in it may be the cause (400, 413).
-Ids are the documents' own, so sending again never doubles anything.
+written; there already, which is skipped or a duplicate, as the policy says; refused for good, and then kept
+with the reason; or busy, and then sent again, alone, after a pause that grows. An index that is blocked
+against writes, by people or because the disk is full, is waited for as well. A request that fails as a whole
+is repeated when time may heal it (connection, timeout, 429, 5xx) and halved when one document in it may be
+the cause (400, 413). Ids are the documents' own, so sending again never doubles anything.
 """
 
+import copy
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -21,6 +22,7 @@ from opensearchpy.exceptions import OpenSearchException, TransportError
 
 from cl_haystack.errors import CLHaystackError, IndexingError, ServerUnavailableError
 from cl_haystack.opensearch.failures import (
+    TOO_MANY_REQUESTS,
     is_busy,
     may_heal,
     opensearch_errors,
@@ -34,6 +36,7 @@ from cl_haystack.opensearch.mapping import EMBEDDING_FIELD
 from cl_haystack.opensearch.patience import DEFAULT_RETRY_FOR_S, Patience
 
 _CONFLICT = 409
+_TOO_LARGE = 413
 _ANSWER_FIELDS = "errors,items.*._index,items.*.status,items.*.error"
 
 
@@ -96,7 +99,7 @@ class _Unfinished(Exception):  # noqa: N818  (a signal to the retry loop, seen b
 class BulkWriter:
     """Sends chunks to one index until each of their documents has a final answer.
 
-    :param client: an opensearch-py client.
+    :param client: an opensearch-py client; should it repeat requests by itself, it does not do so here.
     :param url: the server's address, for messages.
     :param index: name of an index or of an alias with one write index.
     :param policy: what happens to documents that are there already.
@@ -117,7 +120,7 @@ class BulkWriter:
         stop: threading.Event | None = None,
         target: WriteTarget | None = None,
     ) -> None:
-        self._client = client
+        self._client = _without_own_repeats(client)
         self._url = url
         self._index = index
         self._policy = policy
@@ -156,7 +159,6 @@ class BulkWriter:
         problem: CLHaystackError | None = None
         index = self._concrete()
         parts = [attempt.pending]
-        refused_alone: list[Rejection] = []
         while parts:
             part = parts.pop()
             try:
@@ -164,24 +166,26 @@ class BulkWriter:
             except OpenSearchException as error:
                 if not _may_be_one_document(error):
                     attempt.pending = [*busy, *part, *(action for rest in reversed(parts) for action in rest)]
-                    attempt.uncertain |= status_of(error) is None
+                    # Any other status may be that of a proxy, which gave up after the server had written.
+                    attempt.uncertain |= status_of(error) != TOO_MANY_REQUESTS
                     raise self._repeatable(error) from error
                 if len(part) > 1:
                     parts += [part[len(part) // 2 :], part[: len(part) // 2]]
                 else:
-                    refused_alone.append(_rejection(part[0], error))
-                if len(refused_alone) == len(attempt.pending) > 1:
-                    raise translate(
-                        error, self._url, self._index
-                    ) from error  # so the documents are not the cause
+                    self._refuse_alone(part[0], error, attempt)
                 continue
             still_busy, found = self._read_answer(part, answer, attempt)
             busy += still_busy
             problem = found or problem
-        attempt.outcome.rejections += refused_alone
         attempt.pending = busy
         if problem is not None:
             raise _Unfinished(problem)
+
+    def _refuse_alone(self, action: Action, error: OpenSearchException, attempt: "_ChunkAttempt") -> None:
+        """Refuse a document that fails a request by itself; the rest of the chunk may still have to wait."""
+        attempt.outcome.rejections.append(_rejection(action, error))
+        if len(attempt.outcome.rejections) == attempt.size > 1 and not _is_about_documents(error):
+            raise translate(error, self._url, self._index) from error
 
     def _concrete(self) -> str:
         try:
@@ -223,6 +227,7 @@ class BulkWriter:
                     raise problem
                 busy.append(action)
             elif is_busy(status):
+                attempt.uncertain |= status != TOO_MANY_REQUESTS
                 reason = f"is too busy: {reason_in(result)}; repeat when it is calm"
                 problem = ServerUnavailableError(self._url, reason)
                 busy.append(action)
@@ -255,7 +260,11 @@ class BulkWriter:
         return bool(self._patience(stored)["docs"][0].get("_source") == sent)
 
     def _index_problem(self, result: dict[str, Any]) -> IndexingError:
-        way_out = "free disk space or lift the block" if _is_blocked(result) else "restore it"
+        way_out = "restore it"
+        if _is_blocked(result):
+            way_out = "free disk space or lift the block"
+        elif _lacks_write_index(reason_in(result)):
+            way_out = "say which index of the alias is the write index"
         return IndexingError(
             f"index '{self._index}' at {self._url} takes no documents: {reason_in(result)}; {way_out}, then "
             "repeat: documents that are written already are not doubled"
@@ -271,14 +280,29 @@ class _ChunkAttempt:
     """Where one chunk stands between two requests. ``uncertain``: a request may have arrived unseen."""
 
     pending: list[Action]
-    outcome: Outcome = field(default_factory=Outcome)
     duplicates: list[Action] = field(default_factory=list)
     uncertain: bool = False
+    outcome: Outcome = field(default_factory=Outcome)
+    size: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.size = len(self.pending)
+
+
+def _without_own_repeats(client: OpenSearch) -> OpenSearch:
+    """Return a client on the same connections of which each request is one: unseen repeats mislead."""
+    if not client.transport.max_retries:
+        return client
+    single = copy.copy(client)
+    single.transport = copy.copy(client.transport)
+    single.transport.max_retries = 0
+    return single
 
 
 def _is_the_index(result: dict[str, Any]) -> bool:
     kind = str(result.get("error", {}).get("type", ""))
-    return "cluster_block" in kind or "index_not_found" in kind or "security_exception" in kind
+    known = "cluster_block" in kind or "index_not_found" in kind or "security_exception" in kind
+    return known or _lacks_write_index(reason_in(result))
 
 
 def _is_blocked(result: dict[str, Any]) -> bool:
@@ -286,10 +310,27 @@ def _is_blocked(result: dict[str, Any]) -> bool:
     return "cluster_block" in str(result.get("error", {}).get("type", ""))
 
 
+def _lacks_write_index(reason: str) -> bool:
+    """Return whether an alias leads to several indices, none of which is the one to write to."""
+    return reason.startswith("no write index is defined")  # a text of the user's may be quoted further on
+
+
 def _may_be_one_document(error: OpenSearchException) -> bool:
-    return status_of(error) in (400, 413)
+    return status_of(error) in (400, _TOO_LARGE) and not _lacks_write_index(_reason(error))
+
+
+def _is_about_documents(error: OpenSearchException) -> bool:
+    """Return whether documents are the cause even where all are refused: too large, or as OpenSearch says.
+
+    A 400 in other words comes from something between here and OpenSearch, which may refuse any request.
+    """
+    info = error.info if isinstance(error, TransportError) else None
+    return status_of(error) == _TOO_LARGE or (isinstance(info, dict) and isinstance(info.get("error"), dict))
 
 
 def _rejection(action: Action, error: OpenSearchException) -> Rejection:
-    reason = reason_of(error) if isinstance(error, TransportError) else str(error)
-    return Rejection(action.id, reason, status_of(error) or 0)
+    return Rejection(action.id, _reason(error), status_of(error) or 0)
+
+
+def _reason(error: OpenSearchException) -> str:
+    return reason_of(error) if isinstance(error, TransportError) else str(error)

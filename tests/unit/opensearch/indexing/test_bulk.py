@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import orjson
@@ -11,6 +12,7 @@ from haystack.document_stores.errors import DuplicateDocumentError
 from haystack.document_stores.types import DuplicatePolicy
 from hypothesis import given
 from hypothesis import strategies as st
+from opensearchpy import OpenSearch
 from opensearchpy.exceptions import (
     AuthenticationException,
     ConnectionTimeout,
@@ -35,6 +37,8 @@ def actions(count: int, policy: DuplicatePolicy = DuplicatePolicy.OVERWRITE) -> 
 
 class ScriptedClient:
     """Answers bulk requests by a function of (call number, ids)."""
+
+    transport = SimpleNamespace(max_retries=0)
 
     def __init__(self, script: Callable[[int, list[str]], Answer | dict[str, int]]) -> None:
         self.script = script
@@ -120,10 +124,45 @@ def test_a_poisonous_document_is_found_by_halving(status: int) -> None:
     assert [rejection.id for rejection in outcome.rejections] == (["5"] if status == 400 else [])
 
 
-def test_when_every_document_is_refused_alone_the_request_is_the_cause() -> None:
-    sender, _ = writer(lambda call, ids: RequestError(400, "no write index is defined for alias", {}))
-    with pytest.raises(IndexingError, match="no write index"):
+def test_when_something_in_between_refuses_every_document_the_request_is_the_cause() -> None:
+    sender, client = writer(lambda call, ids: RequestError(400, "plain HTTP was sent to the HTTPS port", ""))
+    with pytest.raises(IndexingError, match="plain HTTP"):
         sender.send(actions(4))
+    assert ["3"] in client.requests
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        TransportError(413, "Request Entity Too Large", "<html>"),
+        RequestError(400, "illegal_argument_exception", {"error": {"reason": "malformed action line"}}),
+    ],
+    ids=["413", "400"],
+)
+def test_a_chunk_of_poison_alone_is_refused_and_the_job_goes_on(error: Exception) -> None:
+    sender, _ = writer(lambda call, ids: error)
+    outcome = sender.send(actions(3))
+    assert [rejection.id for rejection in outcome.rejections] == ["0", "1", "2"]
+
+
+NO_WRITE_INDEX = {
+    "type": "illegal_argument_exception",
+    "reason": "no write index is defined for alias [docs]",
+}
+
+
+def test_an_alias_without_a_write_index_is_no_fault_of_the_documents() -> None:
+    class Undecided(ScriptedClient):
+        def bulk(self, **arguments: Any) -> Any:
+            super().bulk(**arguments)
+            return {"errors": True, "items": [{"index": {"status": 400, "error": NO_WRITE_INDEX}}] * 2}
+
+    whole = RequestError(400, "illegal_argument_exception", {"error": NO_WRITE_INDEX})
+    for client in (Undecided(lambda call, ids: {}), ScriptedClient(lambda call, ids: whole)):
+        sender = BulkWriter(client, url="http://server", index="docs")  # type: ignore[arg-type]
+        with pytest.raises(IndexingError, match="no write index is defined"):
+            sender.send(actions(2))
+        assert len(client.requests) == 1
 
 
 def test_halving_and_a_busy_server_at_once_lose_nothing() -> None:
@@ -140,6 +179,79 @@ def test_halving_and_a_busy_server_at_once_lose_nothing() -> None:
     outcome = sender.send(actions(4))
     assert client.requests == [["0", "1", "2", "3"], ["0", "1"], ["2", "3"], ["2", "3"]]
     assert outcome.written == 4
+
+
+@pytest.mark.parametrize("status", [400, 413])
+def test_what_was_refused_before_the_server_got_busy_is_not_forgotten(status: int) -> None:
+    """Document 0 is refused alone, then the request with the rest of the chunk has to be repeated."""
+    busy = iter([TransportError(503, "busy", {})])
+
+    def script(call: int, ids: list[str]) -> Answer | dict[str, int]:
+        return TransportError(status, "refused", {}) if "0" in ids else next(busy, {})
+
+    sender, client = writer(script)
+    outcome = sender.send(actions(4))
+    assert client.requests[-1] == ["1", "2", "3"]
+    assert outcome.written == 3
+    assert outcome.rejections == [Rejection("0", "refused", status)]
+
+
+class StoringClient(ScriptedClient):
+    """Keeps what it is sent, also where the answer is an error: that of a proxy, behind which it stands."""
+
+    def __init__(self, script: Callable[[int, list[str]], Any]) -> None:
+        super().__init__(script)
+        self.stored: dict[str, Any] = {}
+
+    def bulk(self, *, body: bytes, **arguments: Any) -> Any:
+        lines = [orjson.loads(line) for line in body.splitlines()]
+        new = {head["create"]["_id"]: source for head, source in zip(lines[::2], lines[1::2], strict=True)}
+        conflicts = dict.fromkeys(self.stored.keys() & new, 409)
+        self.stored = new | self.stored
+        answer = self.script(len(self.requests), list(new))
+        return ScriptedClient.bulk(self, body=body, **arguments) if answer else self._answer(new, conflicts)
+
+    def _answer(self, new: dict[str, Any], conflicts: dict[str, int]) -> Any:
+        self.requests.append(list(new))
+        items = [{"create": {"_index": "docs", "status": conflicts.get(name, 201)}} for name in new]
+        return {"errors": bool(conflicts), "items": items}
+
+    def mget(self, *, body: Any, **_: Any) -> Any:
+        return {"docs": [{"_source": self.stored[target["_id"]]} for target in body["docs"]]}
+
+
+@pytest.mark.parametrize("policy", [DuplicatePolicy.NONE, DuplicatePolicy.FAIL, DuplicatePolicy.SKIP])
+@pytest.mark.parametrize(
+    "fault",
+    [
+        TransportError(504, "gateway timeout", {}),
+        TransportError(502, "no node", ""),
+        {"0": 503, "1": 503},
+    ],
+    ids=["504", "502", "an item's 503"],
+)
+def test_what_a_failed_request_has_written_is_no_duplicate(fault: Any, policy: DuplicatePolicy) -> None:
+    client = StoringClient(lambda call, ids: fault if call == 0 else {})
+    sender = BulkWriter(client, url="http://server", index="docs", policy=policy)  # type: ignore[arg-type]
+    outcome = sender.send(actions(2, policy))
+    assert len(client.requests) == 2
+    assert (outcome.written, outcome.skipped) == (2, 0)
+
+
+def test_a_ready_client_does_not_repeat_unseen_what_the_writer_repeats() -> None:
+    """A repeat that nobody knows of would make duplicates of the documents that the first one wrote."""
+    client = OpenSearch("http://127.0.0.1:9", max_retries=3)
+    sent: list[str] = []
+
+    def refuse(method: str, *arguments: Any, **_: Any) -> Any:
+        sent.append(method)
+        raise TransportError(503, "busy", {})
+
+    client.transport.connection_pool.get_connection().perform_request = refuse
+    with pytest.raises(ServerUnavailableError):
+        BulkWriter(client, url="http://server", index="docs", retry_for_s=0).send(actions(1))
+    assert sent == ["POST"]
+    assert client.transport.max_retries == 3
 
 
 def test_skip_counts_what_is_there_and_fail_names_it() -> None:
