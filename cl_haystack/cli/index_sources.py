@@ -61,12 +61,14 @@ def _read_index(given: str, url: str | None, encoder: "Encoder", *, keep_vectors
     from cl_haystack.errors import AdoptionError, ConfigurationError
     from cl_haystack.opensearch import OpenSearchIndex, read_documents
     from cl_haystack.opensearch.adoption import verify_vectors
+    from cl_haystack.opensearch.connection import split_address
     from cl_haystack.opensearch.records import count_records
 
     cut = {"truncate_dim": encoder.dimension} if encoder.dimension < encoder.bundle.dimension else {}
     server: dict[str, Any] = {}
     name = given
     if "://" in given:
+        split_address(given)  # or refuse it whole: a part of a password might be taken for the name
         url, name = given.rsplit("/", 1)
         server = {"username": None, "password": None}  # those in the environment are the target's
     with closing(

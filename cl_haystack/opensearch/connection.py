@@ -225,13 +225,18 @@ def split_address(url: str) -> tuple[str, tuple[str, str] | None]:
     :returns: the address without them, and (user, password) if it held them.
     :raises ConfigurationError: this is no address of an HTTP server.
     """
+    # Nothing of the address is quoted, nor is Python's error, which quotes it: it may hold a password.
     try:
         parts = urlsplit(url)
         host, port = parts.hostname, parts.port
-    except ValueError as error:
-        raise ConfigurationError(f"the OpenSearch address cannot be read: {error}") from error
+    except ValueError:
+        parts = None
+    if parts is None or "@" in f"{parts.path}{parts.query}{parts.fragment}":
+        raise ConfigurationError(
+            "the OpenSearch address cannot be read; write it like https://user:password@host:9200, with "
+            "'/', '#', '?', '@', ':' and '[' in the password as %2F, %23, %3F, %40, %3A and %5B"
+        )
     if parts.scheme not in ("http", "https") or not host:
-        # The address itself is not quoted: it may hold a password.
         raise ConfigurationError(
             "the OpenSearch address has no scheme and host; write it like http://127.0.0.1:9200 or "
             "https://search.example.org"

@@ -81,6 +81,28 @@ def test_a_refused_address_is_not_quoted(password: str) -> None:
     assert marked not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    "address",
+    [
+        "https://me:S3cr3t#1@host:9200",
+        "https://me:S3cr3t/1@host:9200",
+        "https://me:S3cr3t?1@host:9200",
+        "https://me:1234#S3cr3t@host",
+        "https://me:12/S3cr3t@host",
+        "https://me:12?S3cr3t@host",
+        "https://me:S3cr[et@host",
+        "https://me:S3cr\uff1at@host:9200",  # a colon of full width, which Python refuses
+    ],
+)
+def test_a_password_that_is_not_percent_encoded_is_refused_and_nowhere_in_the_error(address: str) -> None:
+    with pytest.raises(ConfigurationError, match="%23") as caught:
+        split_address(address)
+    error: BaseException | None = caught.value
+    while error is not None:
+        assert "S3cr" not in str(error)
+        error = error.__context__
+
+
 def test_a_ready_client_is_used_and_left_open() -> None:
     client = OpenSearch(hosts=["http://host:9211"])
     connection = Connection(client)
