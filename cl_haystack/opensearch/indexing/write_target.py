@@ -3,7 +3,8 @@
 A request to an alias ends wherever the alias leads when it arrives, so vectors of one model could land in an
 index of another that a re-embedding has just put there. Requests to the concrete index cannot: re-embedding
 blocks it against writes before the alias moves. What comes too late is refused, and repeated where the alias
-leads then, if that index belongs to the writer's model.
+leads then, if that index belongs to the writer's model. Where only the alias will do, the check that it still
+leads to the writer's model comes right before each request.
 """
 
 from cl_haystack.opensearch.bound_index import BoundIndex
@@ -26,11 +27,14 @@ class WriteTarget:
         :returns: a concrete index; the alias where it leads to several, or gives documents a routing.
         :raises SpaceMismatchError: the name leads to another model's index by now.
         """
-        self._index.check()
-        concrete = self._index.checked
-        if concrete != self._resolved[0]:
-            self._resolved = (concrete, self._resolve(concrete))
-        return self._resolved[1]
+        before, target = self._resolved
+        self._index.check(fresh=target not in before)
+        while not (concrete := self._index.checked):  # the check of another thread has just failed
+            self._index.check(fresh=True)
+        if concrete != before:
+            target = self._resolve(concrete)
+            self._resolved = (concrete, target)
+        return target
 
     def _resolve(self, concrete: frozenset[str]) -> str:
         if len(concrete) != 1:
