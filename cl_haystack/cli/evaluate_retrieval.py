@@ -62,10 +62,12 @@ class Others:
 
     :param views: parts of its queries, by what the training pairs give away.
     :param control: a task of another domain.
+    :param notes: what the training pairs give away, and what of them cannot be read.
     """
 
     views: "Sequence[View]" = ()
     control: "RetrievalTask | None" = None
+    notes: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -155,22 +157,22 @@ def _curve_point(text: str) -> tuple[int, str]:
 
 
 def _others(request: Request, task: "RetrievalTask") -> Others:
-    from cl_haystack.data import read_beir
+    from cl_haystack.data import find_overlap, read_beir
+    from cl_haystack.data.beir import odd_lines
     from cl_haystack.data.lines import Faults
     from cl_haystack.data.reading import read_numbered_pairs
     from cl_haystack.evaluation.views import training_views
 
     views: Sequence[View] = ()
+    notes: list[str] = []
     if request.trained_on:
         faults = Faults()
-        views = training_views(task, (pair for _, pair in read_numbered_pairs(request.trained_on, faults)))
-        if faults.count:
-            named = "; ".join(faults.first)
-            err.print(
-                f"warning: {request.trained_on}: {faults.count:,} lines are no pair: {named}", markup=False
-            )
+        overlap = find_overlap((pair for _, pair in read_numbered_pairs(request.trained_on, faults)), task)
+        views = training_views(task, overlap)
+        bad = odd_lines(f"lines of {request.trained_on.name} are no pair and are left out", faults)
+        notes = [overlap.describe(), *map(str, bad)]
     control = read_beir(request.control, request.split) if request.control else None
-    return Others(views, control)
+    return Others(views, control, notes)
 
 
 def _study(
@@ -191,24 +193,29 @@ def _study(
     ]
     study: dict[str, Any] = {"task": task, "results": [s.result for s in systems], "rows": rows}
     if before:
-        study["comparisons"] = _comparisons(request, others, system, before[0])
+        study["comparisons"], untold = _comparisons(request, others, system, before[0])
+        study["notes"] = [*others.notes, *untold]
     if request.report:
         study |= _for_the_report(request, task, systems, curve)
     return RetrievalStudy(**study)
 
 
-def _comparisons(request: Request, others: Others, system: System, before: System) -> "list[ComparisonRow]":
+def _comparisons(
+    request: Request, others: Others, system: System, before: System
+) -> "tuple[list[ComparisonRow], list[str]]":
+    """Compare on all queries, then on their parts; and say of which parts nothing can be told."""
     from cl_haystack.evaluation.rows import comparison_row
 
-    rows = [comparison_row(system.result, before.result)]
-    rows += [
-        comparison_row(system.result, before.result, queries=view.queries, on=view.name)
-        for view in others.views
-    ]
+    rows, untold = [comparison_row(system.result, before.result)], []
+    for view in others.views:
+        if len(view.queries) > 1:
+            rows.append(comparison_row(system.result, before.result, queries=view.queries, on=view.name))
+        else:
+            untold.append(f"{view.name}: {len(view.queries)} queries, too few to compare")
     if (control := others.control) is not None:
         one, two = (_evaluate(control, str(m), request.top_k) for m in (request.model, request.baseline))
         rows.append(comparison_row(one.result, two.result, on=f"control: {control.name}"))
-    return rows
+    return rows, untold
 
 
 def _for_the_report(
@@ -261,6 +268,7 @@ def _as_json(study: "RetrievalStudy") -> dict[str, Any]:
         "intervals": intervals_json(study.rows[-1]),
         "oddities": [asdict(oddity) for oddity in study.task.oddities],
         "run_oddities": list(result.oddities),
+        "notes": list(study.notes),
     }
     if before:
         comparisons = comparisons_json(study.comparisons)

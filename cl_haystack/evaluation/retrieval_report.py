@@ -26,6 +26,7 @@ class RetrievalStudy:
     :param vectors: the sample as each model sees it, before first.
     :param datasheet: what the models were trained on.
     :param provenance: where the figures come from, by name.
+    :param notes: what to know of the comparisons, such as what the training pairs give away.
     """
 
     task: RetrievalTask
@@ -38,11 +39,12 @@ class RetrievalStudy:
     vectors: Sequence[SampleVectors] = ()
     datasheet: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     provenance: Mapping[str, str] = field(default_factory=dict)
+    notes: Sequence[str] = ()
 
     @property
     def oddities(self) -> list[str]:
-        """What was left out of the task or of a run, or is strange in it."""
-        found = [str(oddity) for oddity in self.task.oddities]
+        """What to know of the comparisons, was left out of the task or of a run, or is strange in it."""
+        found = [*self.notes, *map(str, self.task.oddities)]
         return found + [f"{result.label}: {what}" for result in self.results for what in result.oddities]
 
 

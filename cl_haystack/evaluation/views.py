@@ -3,10 +3,9 @@
 Questions whose documents a training pair names, or that repeat a training anchor, are answered from memory.
 """
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
-from cl_haystack.data import Pair, RetrievalTask, find_overlap
+from cl_haystack.data import Overlap, RetrievalTask
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,20 +20,18 @@ class View:
     queries: tuple[str, ...]
 
 
-def training_views(task: RetrievalTask, pairs: Iterable[Pair]) -> list[View]:
+def training_views(task: RetrievalTask, overlap: Overlap) -> list[View]:
     """Find the queries that training pairs do not give away.
 
     :param task: the task.
-    :param pairs: what the model was trained on.
+    :param overlap: what it shares with the pairs that the model was trained on.
     :returns: queries whose relevant documents no pair names; queries that are no near-duplicate of an anchor;
-        those that are both. Views of fewer than two queries are left out: nothing can be compared on them.
+        those that are both. Any may be empty: then the pairs give everything away.
     """
-    overlap = find_overlap(pairs, task)
     near = set(overlap.near_duplicate_queries) | set(overlap.exact_queries)
     unseen = overlap.unseen_queries
-    views = [
+    return [
         View("documents that no training pair names", unseen),
         View("questions unlike any training anchor", tuple(q for q in task.queries if q not in near)),
         View("both", tuple(query for query in unseen if query not in near)),
     ]
-    return [view for view in views if len(view.queries) > 1]

@@ -178,6 +178,26 @@ def test_every_part_of_a_study_comes_into_the_report(run, bundle, task_directory
         assert f"<h2>{heading}" in page
 
 
+def test_a_task_that_the_training_pairs_give_away_altogether_is_told(run, bundle, task_directory, tmp_path):
+    pairs, report = tmp_path / "pairs.jsonl", tmp_path / "report.html"
+    run("pairs", "from-qrels", task_directory, "--split", "test", "-o", pairs)
+    with pairs.open("a") as file:
+        file.write("no pair\n")
+    command = ("evaluate", bundle, task_directory, "--baseline", bundle, "--trained-on", pairs)
+    expected = [
+        "of 10 queries of",
+        "10 have a relevant document that",
+        "1 lines of pairs.jsonl are no pair",
+        "documents that no training pair names: 0 queries, too few to compare",
+        "both: 0 queries, too few to compare",
+    ]
+    shown = " ".join(run(*command, "--report", report).split())
+    found = json.loads(run(*command, "--json"))
+    assert [row["on"] for row in found["comparisons"]] == ["all queries"]
+    for text in (shown, " ".join(report.read_text().split()), "; ".join(found["notes"])):
+        assert [line for line in expected if line not in text] == []
+
+
 def test_a_control_task_is_compared_too(run, bundle, task_directory):
     shown = json.loads(
         run("evaluate", bundle, task_directory, "--baseline", bundle, "--control", task_directory, "--json")

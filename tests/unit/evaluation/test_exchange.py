@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from cl_haystack.data import Pair, RetrievalTask
+from cl_haystack.data import Pair, RetrievalTask, find_overlap
 from cl_haystack.errors import DataError
 from cl_haystack.evaluation.exchange import to_haystack, write_mteb
 from cl_haystack.evaluation.metrics import evaluate_run
@@ -73,15 +73,16 @@ def test_views_leave_out_what_training_pairs_give_away(task):
         Pair(anchor="unrelated words here", positive="answer number 4"),
         Pair(anchor="a question about the subject 9 and nothing else", positive="something"),
     ]
-    assert {view.name: view.queries for view in training_views(task, pairs)} == {
+    assert {view.name: view.queries for view in training_views(task, find_overlap(pairs, task))} == {
         "documents that no training pair names": ("q0", "q1", "q2", "q3", "q5"),
         "questions unlike any training anchor": ("q3", "q4", "q5"),
         "both": ("q3", "q5"),
     }
-    nothing_left = [Pair(anchor="x", positive=f"answer number {i}") for i in range(6)]
-    assert [view.name for view in training_views(task, nothing_left)] == [
-        "questions unlike any training anchor"
+    all_given_away = [
+        Pair(anchor=text, positive=f"answer number {q[1:]}") for q, text in task.queries.items()
     ]
+    views = training_views(task, find_overlap(all_given_away, task))
+    assert [view.queries for view in views] == [(), (), ()]
 
 
 def test_a_learning_curve_is_in_the_order_of_its_sizes(task, run):
