@@ -17,7 +17,7 @@ from tenacity import (
 )
 from tenacity.nap import sleep_using_event
 
-from cl_haystack.errors import ServerUnavailableError
+from cl_haystack.errors import IndexingError, ServerUnavailableError
 from cl_haystack.opensearch.failures import may_heal, status_of
 from cl_haystack.opensearch.retry_after import pause_asked_for
 
@@ -61,6 +61,24 @@ class Patience:
         """
         return self.retrying(lambda error: _healable(error) and _was_answered(error))(request)
 
+    def through_blocks(self, request: Callable[[], Answer]) -> Answer:
+        """Run a request until it succeeds, waiting also for an index to be unblocked (a full disk, people).
+
+        :param request: raises our errors, from opensearch-py's.
+        :returns: what it returns.
+        :raises ServerUnavailableError: the server was busy or away for ``retry_for_s`` seconds.
+        :raises IndexingError: the index was blocked for that long.
+        """
+        return self.retrying(lambda error: _healable(error) or _is_block(error))(request)
+
+    def afresh(self, at_most_s: float) -> "Patience":
+        """Return one that is not stopped, for what has to be put right after a failure.
+
+        :param at_most_s: how long a request is repeated, where this one does not say less.
+        :returns: the new one.
+        """
+        return Patience(min(self._retry_for_s, at_most_s), threading.Event())
+
     def retrying(self, healable: Callable[[BaseException], bool]) -> Retrying:
         """Return tenacity's loop with these limits.
 
@@ -84,6 +102,11 @@ def _healable(error: BaseException) -> bool:
         and isinstance(cause, OpenSearchException)
         and may_heal(cause)
     )
+
+
+def _is_block(error: BaseException) -> bool:
+    cause = error.__cause__
+    return isinstance(error, IndexingError) and "cluster_block" in str(cause)
 
 
 def _was_answered(error: BaseException) -> bool:

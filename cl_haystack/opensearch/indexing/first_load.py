@@ -21,6 +21,7 @@ logger = logging.getLogger(__name__)
 
 RECORD_KEY = "cl_haystack_first_load"
 _NO_REFRESH = "-1"
+_AFTER_FAILURE_S = 30.0  # that somebody who has pressed Ctrl-C waits, if the server is busy
 
 
 class FirstLoad:
@@ -50,7 +51,7 @@ class FirstLoad:
             return self
         ((self._name, (settings, meta)),) = found.items()
         self._previous = meta.get(RECORD_KEY)
-        if self._previous is None and self._lower_wanted and self._patience(self._index.count) == 0:
+        if self._previous is None and self._lower_wanted and self._patience(self._is_empty):
             try:
                 self._lower(settings)
             except BaseException as error:
@@ -63,8 +64,10 @@ class FirstLoad:
     ) -> None:
         if self._previous is None:
             return
+        # After a failure the job's own patience is at its end: whatever waited was told to stop.
+        patience = self._patience if error is None else self._patience.afresh(_AFTER_FAILURE_S)
         try:
-            self._patience(self._restore)
+            patience.through_blocks(self._restore)
         except CLHaystackError as problem:
             logger.warning(
                 "index '%s': the settings of before the load could not be restored (%s); run the job again, "
@@ -94,6 +97,11 @@ class FirstLoad:
     def _restore(self) -> None:
         self._put_settings(self._previous or {})
         self._write_record(None)
+
+    def _is_empty(self) -> bool:
+        """Return whether there is no document in the index itself: an alias may show a part of it."""
+        with opensearch_errors(self._index.connection.url, self._name):
+            return not self._index.connection.client().count(index=self._name)["count"]
 
     def _settings_and_meta(self) -> dict[str, tuple[dict[str, str], dict[str, Any]]]:
         with opensearch_errors(self._index.connection.url, self._index.name):
