@@ -29,7 +29,7 @@ from cl_haystack.opensearch.patience import DEFAULT_RETRY_FOR_S, Patience
 logger = logging.getLogger(__name__)
 
 _FETCHED_AT_ONCE = 1000
-_FIRST_PAGE = 50  # its documents may be of any size; that of later pages follows from theirs
+FIRST_PAGE = 50  # its documents may be of any size; that of later pages follows from theirs
 _PAGE_BYTES = 4_000_000
 _KEEP_ALIVE = "30m"
 
@@ -124,6 +124,18 @@ def check_source(index: str, mapping: dict[str, Any], *, with_embedding: bool = 
         )
 
 
+def next_page_size(page: list[dict[str, Any]], size: int, largest: int) -> int:
+    """Return how many documents to ask for next, so that a page has about the same bytes whatever they hold.
+
+    :param page: the page that was read; not empty.
+    :param size: how many it was asked for.
+    :param largest: most documents of a page.
+    :returns: the number.
+    """
+    average = len(orjson.dumps(page)) // len(page)
+    return max(1, min(4 * size, largest, _PAGE_BYTES // max(1, average)))
+
+
 def _mappings(connection: Connection, index: str) -> dict[str, dict[str, Any]]:
     with opensearch_errors(connection.url, index):
         found = connection.client().indices.get_mapping(index=index)
@@ -133,7 +145,7 @@ def _mappings(connection: Connection, index: str) -> dict[str, dict[str, Any]]:
 def _hits(connection: Connection, index: str, source: Any) -> Iterator[dict[str, Any]]:
     point = _PointInTime(connection, index)
     try:
-        last, seen, size = 0, set[tuple[Any, ...]](), _FIRST_PAGE
+        last, seen, size = 0, set[tuple[Any, ...]](), FIRST_PAGE
         while True:
             asked = size + len(seen)
             page = point.page(last, asked, source)
@@ -145,8 +157,7 @@ def _hits(connection: Connection, index: str, source: Any) -> Iterator[dict[str,
                 last = number
             if len(page) < asked:
                 return
-            average = len(orjson.dumps(page)) // len(page)
-            size = max(1, min(4 * size, _FETCHED_AT_ONCE, _PAGE_BYTES // max(1, average)))
+            size = next_page_size(page, size, _FETCHED_AT_ONCE)
     finally:
         point.close()
 

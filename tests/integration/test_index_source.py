@@ -66,7 +66,7 @@ def source(make_index: MakeIndex, index_name: str) -> Iterator[OpenSearchIndex]:
 def test_all_of_it_comes_once_as_it_was_whatever_happens_meanwhile(
     source: OpenSearchIndex, make_index: MakeIndex, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(records, "_FIRST_PAGE", 2)
+    monkeypatch.setattr(records, "FIRST_PAGE", 2)
     monkeypatch.setattr(records, "_FETCHED_AT_ONCE", 5)
     before = sources(source)
     reading = read_documents(source.connection, source.name)
@@ -89,7 +89,7 @@ def test_all_of_it_comes_once_as_it_was_whatever_happens_meanwhile(
 def test_a_point_in_time_that_the_server_forgets_loses_nothing(
     source: OpenSearchIndex, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(records, "_FIRST_PAGE", 4)
+    monkeypatch.setattr(records, "FIRST_PAGE", 4)
     monkeypatch.setattr(records, "_FETCHED_AT_ONCE", 4)
     client = source.connection.client()
     seen = []
@@ -111,7 +111,7 @@ def test_a_server_that_dies_while_it_is_read_is_waited_for(
 ) -> None:
     from cl_haystack.opensearch.server import LocalOpenSearch
 
-    monkeypatch.setattr(records, "_FIRST_PAGE", 20)
+    monkeypatch.setattr(records, "FIRST_PAGE", 20)
     monkeypatch.setattr(records, "_FETCHED_AT_ONCE", 20)
     options: dict[str, Any] = {} if version is None else {"version": version}
     with LocalOpenSearch(data=tmp_path / "data", memory="512m", **options) as server:

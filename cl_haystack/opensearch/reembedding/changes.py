@@ -19,11 +19,12 @@ from cl_haystack.opensearch.connection import Connection
 from cl_haystack.opensearch.documents import WITHOUT_VECTOR
 from cl_haystack.opensearch.failures import opensearch_errors
 from cl_haystack.opensearch.patience import Patience
+from cl_haystack.opensearch.records import FIRST_PAGE, next_page_size
 
 Checkpoints = Mapping[int, int]
 """Sequence number by shard; a shard that is not named is at -1, before its first write."""
 
-PAGE_DOCUMENTS = 500  # read at a time, with their text
+_PAGE_DOCUMENTS = 500  # read at a time, with their text, unless they are large
 PAGE_IDS = 5_000
 # A page looks at no more numbers than this, so that its cost does not grow with the index behind it.
 _PAGE_NUMBERS = 20_000
@@ -60,11 +61,31 @@ class ChangeReader:
         :param up_to: inclusive; names all shards.
         :yields: hits with ``_id``, ``_source``, ``_seq_no`` and, where there is one, ``_routing``.
         """
-        yield from self._hits(after, up_to, PAGE_DOCUMENTS, WITHOUT_VECTOR)
+        for page in self.pages(after, up_to):
+            yield from page
+
+    def pages(self, after: Checkpoints, up_to: Checkpoints) -> Iterator[list[dict[str, Any]]]:
+        """Read what :meth:`documents` reads, in pages of about the same bytes, whatever the documents hold.
+
+        :param after: exclusive.
+        :param up_to: inclusive; names all shards.
+        :yields: hits; at least one.
+        """
+        for shard, last in sorted(up_to.items()):
+            position, size = after.get(shard, -1), FIRST_PAGE
+            while position < last:
+                page, position = self._next_page(shard, position, last, size, WITHOUT_VECTOR)
+                if page:
+                    yield page
+                    size = next_page_size(page, size, _PAGE_DOCUMENTS)
 
     def ids(self, after: Checkpoints, up_to: Checkpoints) -> Iterator[dict[str, Any]]:
         """Read what :meth:`documents` reads, without ``_source``."""
-        yield from self._hits(after, up_to, PAGE_IDS, source=False)
+        for shard, last in sorted(up_to.items()):
+            position = after.get(shard, -1)
+            while position < last:
+                page, position = self._next_page(shard, position, last, PAGE_IDS, source=False)
+                yield from page
 
     def sample(self, up_to: Checkpoints, size: int) -> list[dict[str, Any]]:
         """Draw documents at random, without their vectors, from those that :meth:`documents` reads.
@@ -157,16 +178,13 @@ class ChangeReader:
             answer = self._client.indices.refresh(index=self._index)
         _refuse_partial(answer, self._url, self._index)
 
-    def _hits(
-        self, after: Checkpoints, up_to: Checkpoints, size: int, source: Any
-    ) -> Iterator[dict[str, Any]]:
-        for shard, last in sorted(up_to.items()):
-            position = after.get(shard, -1)
-            while position < last:
-                end = min(position + _PAGE_NUMBERS, last)
-                page = self._patience(partial(self._page, shard, position, end, size, source))
-                yield from page
-                position = page[-1]["_seq_no"] if len(page) == size else end
+    def _next_page(
+        self, shard: int, position: int, last: int, size: int, source: Any
+    ) -> tuple[list[dict[str, Any]], int]:
+        """Return the hits after a sequence number, and the number up to which all have been read then."""
+        end = min(position + _PAGE_NUMBERS, last)
+        page = self._patience(partial(self._page, shard, position, end, size, source))
+        return page, page[-1]["_seq_no"] if len(page) == size else end
 
     def _page(self, shard: int, after: int, up_to: int, size: int, source: Any) -> list[dict[str, Any]]:
         body = {

@@ -5,7 +5,6 @@ would need the old model, and is another re-embedding. The new index knows at wh
 came to it, so only what is above them is compared. It is blocked against writes first, and stays so.
 """
 
-import itertools
 import threading
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -22,7 +21,7 @@ from cl_haystack.opensearch.reembedding.aliases import (
     lift_block,
     move_alias,
 )
-from cl_haystack.opensearch.reembedding.changes import PAGE_DOCUMENTS, ChangeReader
+from cl_haystack.opensearch.reembedding.changes import ChangeReader
 from cl_haystack.opensearch.reembedding.lease import Lease
 
 
@@ -114,10 +113,9 @@ def _compare(
 ) -> RollbackReport:
     reader, other = (ChangeReader(connection, index.name, patience) for index in (new, old))
     moved_at = (new.origin.moved_at if new.origin is not None else None) or {}
-    hits = reader.documents(moved_at, reader.checkpoints())
     added = changed = 0
-    while batch := list(itertools.islice(hits, PAGE_DOCUMENTS)):
-        for hit, answer in zip(batch, other.find(batch, source=WITHOUT_VECTOR), strict=True):
+    for page in reader.pages(moved_at, reader.checkpoints()):
+        for hit, answer in zip(page, other.find(page, source=WITHOUT_VECTOR), strict=True):
             added += not answer["found"]
             changed += answer["found"] and answer["_source"] != hit["_source"]
     shared = reader.count() - added
