@@ -8,7 +8,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from cl_haystack.cli.console import out, print_json, progress_bar
+from cl_haystack.cli.console import err, out, print_json, progress_bar
 
 if TYPE_CHECKING:
     from cl_haystack.bundle import Manifest
@@ -69,16 +69,24 @@ def inspect(
 
 
 def _tell_why(bundle: Path, why: tuple[str, str], pairs: Path, top_k: int, *, as_json: bool) -> None:
+    from cl_haystack.bundle.fingerprint import file_entry
     from cl_haystack.data import read_pairs
     from cl_haystack.encoder import Encoder
     from cl_haystack.encoder.nearest_pairs import nearest_pairs
 
-    known = ((pair.anchor, pair.positive) for pair in read_pairs(pairs) if pair.label != 0)
+    known = (
+        (pair.anchor, pair.positive) for pair in read_pairs(pairs) if pair.label != 0 and pair.score != 0
+    )
     with Encoder.load(bundle) as encoder, progress_bar("looking") as on_progress:
         cosine, nearest = nearest_pairs(*why, known, encoder, top_k=top_k, on_progress=on_progress)
+        trained_on = {data.get("sha256") for data in _datasets(encoder.bundle.manifest.training)}
+    is_training_data = file_entry(pairs).sha256 in trained_on
     if as_json:
-        print_json({"cosine": cosine, "pairs": nearest})
+        print_json({"cosine": cosine, "pairs": nearest, "trained_on_them": is_training_data})
         return
+    if not is_training_data:
+        note = f"note: {pairs.name} is no file that the bundle names as training data; it may explain nothing"
+        err.print(Text(note), soft_wrap=True)
     out.print(Text(f"cosine of query and text: {cosine:.3f}; nearest training pairs:"), soft_wrap=True)
     table = Table("query", "text", "anchor and positive", box=None, pad_edge=False)
     for pair in nearest:
@@ -134,15 +142,18 @@ def _provenance(training: Mapping[str, Any]) -> dict[str, str]:
         return {"training": "none stated: the checkpoint was exported as it was"}
     base = _mapping(training.get("base_model"))
     weights = f", weights {str(base['weights'])[:_HASH_CHARS]}" if "weights" in base else ""
-    datasets = training.get("datasets")
-    known = datasets if isinstance(datasets, list) else []
     rows = {
         "base model": f"{base.get('name', 'not stated')}{weights}",
         "loss": _loss_line(_mapping(training.get("loss"))),
-        "data": _list(map(_dataset_line, map(_mapping, known))) or "not stated",
+        "data": _list(map(_dataset_line, _datasets(training))) or "not stated",
     }
     figures = [f"{name} {training[name]}" for name in ("steps", "seed") if name in training]
     return rows | ({"run": ", ".join(figures)} if figures else {})
+
+
+def _datasets(training: Mapping[str, Any]) -> list[dict[str, Any]]:
+    datasets = training.get("datasets")
+    return [_mapping(data) for data in datasets] if isinstance(datasets, list) else []
 
 
 def _list(lines: Iterable[str]) -> str:

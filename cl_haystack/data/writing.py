@@ -16,10 +16,13 @@ from cl_haystack.errors import DataError
 def write_beside(path: Path) -> Iterator[BinaryIO]:
     """Open a new file that takes the place of ``path`` when the block ends well, and vanishes otherwise.
 
-    :param path: the file to write; its folder is made where it is missing.
+    :param path: the file to write, or a link to it; its folder is made where it is missing.
     :yields: the open file.
-    :raises DataError: the place cannot be written.
+    :raises DataError: the place cannot be written, or is a device or a pipe.
     """
+    path = path.resolve()
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise DataError("is no file, so none can take its place", path=path)
     beside = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

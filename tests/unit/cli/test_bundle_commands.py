@@ -1,5 +1,6 @@
 """``inspect`` and ``bundle``: what a person sees of a bundle, however its manifest looks."""
 
+import hashlib
 import json
 import sys
 from collections.abc import Callable
@@ -12,8 +13,11 @@ from rich.console import Console
 from cl_haystack.bundle import ModelBundle
 from cl_haystack.cli.main import main
 from cl_haystack.cli.models import describe_model
+from cl_haystack.export import export_bundle
+from cl_haystack.training.checkpoint import TRAINING_FILE
 from tests.fake_hub import REPOSITORY, FakeHub
 from tests.tiny_bundle import make_tiny_bundle, write_manifest
+from tests.tiny_model import make_tiny_checkpoint
 
 Run = Callable[..., str]
 TRAINING = {
@@ -130,3 +134,19 @@ def test_a_packed_bundle_is_told_from_a_checkpoint(folder: Path, tmp_path: Path)
     packed = ModelBundle.load(folder).pack(tmp_path / "tiny.zip")
     assert ModelBundle.load(folder).space_id in describe_model(str(packed))
     assert describe_model(str(folder / "model.onnx")) == str(folder / "model.onnx")
+
+
+def test_why_names_the_nearest_pairs_and_whether_the_model_was_trained_on_them(
+    tmp_path: Path, run: Run
+) -> None:
+    pairs = tmp_path / "pairs.jsonl"
+    lines = [{"positive": "red"}, {"positive": "green", "label": 0}, {"positive": "blue", "score": 0.0}]
+    pairs.write_text("\n".join(json.dumps({"anchor": "apple", **line}) for line in lines))
+    checkpoint = make_tiny_checkpoint(tmp_path)
+    for trained_on, known in ((pairs.read_bytes(), True), (b"others", False)):
+        training = {"datasets": [{"name": "pairs", "sha256": hashlib.sha256(trained_on).hexdigest()}]}
+        (checkpoint / TRAINING_FILE).write_text(json.dumps(training))
+        bundle = export_bundle(checkpoint, tmp_path / f"bundle-{known}").path
+        said = json.loads(run("inspect", bundle, "--why", "apple", "red", "--pairs", pairs, "--json"))
+        assert [pair["positive"] for pair in said["pairs"]] == ["red"]
+        assert said["trained_on_them"] is known
