@@ -157,7 +157,7 @@ def pairs_from_clicks(
                 continue
             report.pairs += 1
             report.negatives += len(negatives)
-            yield Pair(anchor=query, positive=text, negatives=negatives, source="clicks")
+            yield Pair(anchor=query, positive=text, negatives=negatives, source="clicks", document_id=name)
 
 
 class _Seen:

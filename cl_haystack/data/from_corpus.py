@@ -62,7 +62,7 @@ def pairs_from_corpus(
     methods: Sequence[str] = ("title",),
     seed: int = 42,
 ) -> Iterator[Pair]:
-    """Make a pair of each document by each method; the pair's ``source`` names the method.
+    """Make a pair of each document by each method, which the pair's ``source`` names.
 
     ``title``: title → text. ``cloze``: a sentence → title and the rest of the text. ``crop``: one part of
     the document → another. ``section``: a Markdown heading → its section. ``question``: a question → its
@@ -91,7 +91,7 @@ def _pairs_from_corpus(
         for method in methods:
             for texts in _texts_of(document, method, unique.counts, seed):
                 if unique.admit(*texts):
-                    yield Pair(anchor=texts[0], positive=texts[1], source=method)
+                    yield Pair(anchor=texts[0], positive=texts[1], source=method, document_id=document.id)
 
 
 def _texts_of(
@@ -163,6 +163,7 @@ def pairs_from_qrels(
                     negatives=negatives,
                     score=grade / highest if with_scores else None,
                     source=task.name,
+                    document_id=document_id,
                 )
 
 

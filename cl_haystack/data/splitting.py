@@ -15,7 +15,7 @@ from cl_haystack.data.records import Pair, parse_time
 from cl_haystack.errors import ConfigurationError, DataError, quote
 
 _GROUPS: dict[str, Callable[[Pair], str]] = {
-    "document": lambda pair: normalized(pair.positive),
+    "document": lambda pair: pair.document_id or normalized(pair.positive),
     "query": lambda pair: normalized(pair.anchor),
     "source": lambda pair: pair.source or "",
 }
@@ -66,12 +66,12 @@ def split_pairs(
     """Split pairs so that no group is in both parts, and no held-out text in training at all.
 
     A document may be the positive of one pair and a negative of another, and a query have several documents:
-    a training pair that holds a positive of the held-out part, or shares its query, is in neither part. Only
-    a split by ``source`` leaves such pairs where they are.
+    a training pair that holds a positive of the held-out part, or shares its query or document, is in neither
+    part. Only a split by ``source`` leaves such pairs where they are.
 
     :param pairs: all pairs.
-    :param by: what must not be in both: ``document`` (the positive), ``query`` (the anchor), ``source``, or
-        ``time``, where the newest pairs are held out.
+    :param by: what must not be in both: ``document`` (its id, or the positive where no id is told), ``query``
+        (the anchor), ``source``, or ``time``, where the newest pairs are held out.
     :param fraction: the expected share of held-out groups; by time, that of held-out pairs, but all of one
         time are in the same part.
     :param seed: another seed gives another split, but for time.
@@ -85,7 +85,7 @@ def split_pairs(
         rest, held_out = _split_by_time(pairs, fraction)
     else:
         rest, held_out = split_by_group(pairs, _GROUPS[by], fraction=fraction, seed=seed)
-    train = rest if by == "source" else _sharing_no_text(rest, held_out)
+    train = rest if by == "source" else _sharing_nothing(rest, held_out)
     for name, part in (("training", train), ("held-out", held_out)):
         if not part:
             raise ConfigurationError(
@@ -110,12 +110,15 @@ def _split_by_time(pairs: Sequence[Pair], fraction: float) -> tuple[list[Pair], 
     return train, [pair for pair, time in zip(pairs, times, strict=True) if time >= since]
 
 
-def _sharing_no_text(pairs: Sequence[Pair], held_out: Sequence[Pair]) -> list[Pair]:
+def _sharing_nothing(pairs: Sequence[Pair], held_out: Sequence[Pair]) -> list[Pair]:
+    """Return the pairs without a text or a document of the held-out part."""
     texts = {normalized(text) for pair in held_out for text in (pair.anchor, pair.positive)}
+    documents = {pair.document_id for pair in held_out if pair.document_id}
     return [
         pair
         for pair in pairs
-        if texts.isdisjoint(map(normalized, (pair.anchor, pair.positive, *pair.negatives)))
+        if pair.document_id not in documents
+        and texts.isdisjoint(map(normalized, (pair.anchor, pair.positive, *pair.negatives)))
     ]
 
 

@@ -139,7 +139,13 @@ def pairs_from_generator(
     counts.not_found = len(asked) - len(kept)
     counts.pairs = len(kept)
     return [
-        Pair(anchor=question, positive=known[place].content, source="generator") for question, place in kept
+        Pair(
+            anchor=question,
+            positive=known[place].content,
+            source="generator",
+            document_id=known[place].id,
+        )
+        for question, place in kept
     ]
 
 

@@ -41,7 +41,8 @@ def split(
 ) -> None:
     """Split pairs so that what is measured with was not trained on.
 
-    Pairs that share a text with the held-out part without being in it are in neither file, and counted.
+    Pairs that share a text or document with the held-out part without being in it are in neither file, and
+    counted.
 
     [bold]Examples[/bold]
 
@@ -62,7 +63,7 @@ def split(
         return
     err.print(
         f"{train}: {counts['train']:,} pairs; {held_out}: {counts['held_out']:,} pairs; in neither, because "
-        f"they share a text with {held_out}: {counts['neither']:,}",
+        f"they share a text or document with {held_out}: {counts['neither']:,}",
         markup=False,
         soft_wrap=True,
     )

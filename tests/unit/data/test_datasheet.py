@@ -91,5 +91,5 @@ def test_what_judgements_do_not_know_is_counted_and_named(tmp_path):
     ]  # fmt: skip
     assert json.loads((tmp_path / "p.jsonl").read_text()) == {
         "anchor": "what", "positive": "yes", "negatives": ["no"], "score": 1.0,
-        "source": f"{tmp_path.name}/train",
+        "source": f"{tmp_path.name}/train", "document_id": "d1",
     }  # fmt: skip

@@ -129,6 +129,7 @@ def test_documents_without_text_are_counted(log):
     query, [document, *_] = next(iter(chosen.positives.items()))
     [pair] = pairs_from_clicks(chosen, {document: "its text"}, report)
     assert (pair.anchor, pair.positive, pair.source) == (query, "its text", "clicks")
+    assert pair.document_id == document
     assert report.pairs == 1
     assert report.without_text > 100
 

@@ -26,8 +26,8 @@ def test_titles_become_anchors_and_every_skipped_document_is_counted():
     ]
     counts = PairCounts()
     assert list(pairs_from_corpus(documents, counts)) == [
-        Pair(anchor="Title", positive="Body", source="title"),
-        Pair(anchor="Title", positive="Another body", source="title"),
+        Pair(anchor="Title", positive="Body", source="title", document_id="1"),
+        Pair(anchor="Title", positive="Another body", source="title", document_id="6"),
     ]
     assert counts == PairCounts(pairs=2, duplicates=1, without_title=1, without_text=1, same_text=1)
     assert sum(counts.as_dict().values()) == len(documents)
@@ -43,8 +43,8 @@ def test_judgements_become_pairs_and_every_skipped_judgement_is_counted(tmp_path
     task = RetrievalTask("set/train", corpus, 4, {"q": "what?", "r": "why?"}, qrels)
     counts = PairCounts()
     assert list(pairs_from_qrels(task, counts)) == [
-        Pair(anchor="what?", positive="T x", source="set/train"),
-        Pair(anchor="why?", positive="y", source="set/train"),
+        Pair(anchor="what?", positive="T x", source="set/train", document_id="a"),
+        Pair(anchor="why?", positive="y", source="set/train", document_id="c"),
     ]
     assert counts == PairCounts(pairs=2, duplicates=1, without_text=1, missing_documents=1, not_relevant=1)
     assert sum(counts.as_dict().values()) == 6

@@ -8,6 +8,7 @@ from cl_haystack.data import (
     PairCounts,
     RetrievalTask,
     find_overlap,
+    pairs_from_corpus,
     pairs_from_qrels,
     read_beir,
 )
@@ -103,6 +104,39 @@ def test_near_duplicates_equal_comparing_all_with_all(tmp_path_factory, queries,
             if 10 * len(both) >= 6 * len(either) and query_id not in near:
                 near.append(query_id)
     assert list(found.near_duplicate_queries) == near
+
+
+def without_ids(pairs):
+    return [pair.model_copy(update={"document_id": None}) for pair in pairs]
+
+
+@pytest.mark.parametrize("told", [list, without_ids])
+def test_a_document_is_seen_where_parts_of_it_are_pairs(data_dir, told):
+    task = read_beir(data_dir / "scifact", "test")
+    relevant = {document for grades in task.qrels.values() for document in grades}
+    documents, others = [], []
+    for document in task.corpus():
+        (documents if document.id in relevant else others).append(document)
+    for method in ("title", "cloze", "crop"):
+        found = find_overlap(told(pairs_from_corpus(documents, PairCounts(), methods=[method])), task)
+        assert (found.num_seen, found.num_unseen) == (300, 0)
+        unrelated = told(pairs_from_corpus(others[:500], PairCounts(), methods=[method]))
+        assert not find_overlap(unrelated, task).num_seen
+
+
+def test_an_id_names_a_document_where_its_text_fits(tmp_path):
+    text = "the heap keeps its smallest element first, and takes another in logarithmic time"
+    task = make_task(tmp_path / "corpus.jsonl", {"q": "query"}, [("7", "Heaps", text)], {"q": {"7": 1}})
+
+    def is_seen(positive, document_id="7"):
+        return find_overlap([Pair(anchor="?", positive=positive, document_id=document_id)], task).num_seen
+
+    assert is_seen("its smallest element first")
+    assert is_seen("it keeps its smallest element first")  # edited since
+    assert not is_seen("its smallest element first", None)  # three words are in many a document
+    assert not is_seen("of another corpus, whose seventh document this is")
+    assert not is_seen("its smallest element first", "8")
+    assert not is_seen("!!")
 
 
 def test_scifact_test_claims_are_rewordings_of_training_claims(data_dir):

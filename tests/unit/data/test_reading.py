@@ -234,10 +234,11 @@ def test_written_pairs_are_read_back(tmp_path):
     pairs = [
         Pair(anchor="a", positive="p"),
         Pair(anchor="ä\n", positive="p", negatives=("n",), score=0.1, label=0, source="s", weight=3),
+        Pair(anchor="a", positive="p", source="title", document_id="42"),
         Pair(anchor="a", positive="p", negatives=("n", "m"), candidate_scores=(0.1 + 0.2, -1e300, 0)),
     ]
     path = tmp_path / "new" / "pairs.jsonl"
-    assert write_pairs(pairs, path) == 3
+    assert write_pairs(pairs, path) == 4
     assert list(read_pairs(path)) == pairs
     assert path.read_bytes().splitlines()[0] == b'{"anchor":"a","positive":"p"}'
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cl_haystack.data import Pair, is_held_out, split_by_group
+from cl_haystack.data import CorpusDocument, Pair, PairCounts, is_held_out, pairs_from_corpus, split_by_group
 from cl_haystack.data.normalization import normalized
 from cl_haystack.data.splitting import nested_subsets, split_pairs
 from cl_haystack.errors import ConfigurationError, DataError
@@ -68,6 +68,24 @@ def test_no_held_out_text_is_trained_on(pairs, by, seed):
     assert len(train) + len(held_out) + neither == len(pairs)
     kept = {normalized(text) for pair in held_out for text in (pair.anchor, pair.positive)}
     assert not [p for p in train if kept & {normalized(t) for t in (p.anchor, p.positive, *p.negatives)}]
+
+
+@pytest.mark.parametrize("by", ["document", "query"])
+def test_pairs_of_one_document_are_in_one_part_whatever_their_texts(by):
+    text = "It has a first sentence of more words, number {0}. The second one of {0} follows on that."
+    documents = [CorpusDocument(f"d{i}", f"Title {i}", text.format(i)) for i in range(60)]
+    pairs = list(pairs_from_corpus(documents, PairCounts(), methods=["title", "cloze"]))
+    assert len({pair.positive for pair in pairs}) > 100
+    train, held_out, _ = split_pairs(pairs, by=by, fraction=0.3)
+    assert len(train) > 20 < len(held_out)
+    assert not {pair.document_id for pair in train} & {pair.document_id for pair in held_out}
+    if by == "document":
+        assert len(train) + len(held_out) == len(pairs)
+    # A pair that does not tell its document stays out where it has a held-out one's text.
+    unnamed = held_out[0].model_copy(update={"document_id": None, "anchor": "another question"})
+    again, _, neither = split_pairs([*pairs, unnamed], by=by, fraction=0.3)
+    assert unnamed not in again
+    assert neither <= len(pairs) - len(train) - len(held_out) + 1
 
 
 @given(pairs_lists, st.lists(st.integers(1, 20), min_size=2, max_size=4, unique=True))

@@ -45,6 +45,7 @@ def test_only_questions_that_find_their_document_are_kept():
     pairs = pairs_from_generator(
         DOCUMENTS, generate, counts, encoder=encoder, top_k=1, num_questions=2, num_rounds=1
     )
+    assert [pair.document_id for pair in pairs] == ["1", "2", "3"]
     assert [(pair.anchor, pair.positive) for pair in pairs] == [
         ("Where do I read of smallest algorithm queue heap?", DOCUMENTS[0].text),
         ("Where do I read of address binds server socket?", DOCUMENTS[1].text),
