@@ -16,7 +16,7 @@ _FENCE = re.compile(r"^(```|~~~).*?^\1[^\n]*$", re.MULTILINE | re.DOTALL)
 _QUESTION = re.compile(r"^\s*(?:Q|Question)\s*[:.)]\s*(?P<question>.+?)\s*$", re.IGNORECASE)
 _ANSWER = re.compile(r"^\s*(?:A|Answer)\s*[:.)]\s*(?P<answer>.+)$", re.IGNORECASE)
 _DEFINITION = re.compile(
-    r"^(?:An?|The)?\s*(?P<term>[\w][\w'/-]*(?: [\w][\w'/-]*){0,4}) "
+    r"^(?:(?:An?|The)\s+)?(?P<term>[\w][\w'/-]*(?: [\w][\w'/-]*){0,4}) "
     r"(?:is|are) (?:an?|the|any|one of the) (?P<what>.{20,})$"
 )
 _NO_TERMS = frozenset(
@@ -105,7 +105,7 @@ def docstring_pairs(document: CorpusDocument) -> Iterator[Texts]:
     """
     try:
         tree = ast.parse(document.text)
-    except (SyntaxError, ValueError, RecursionError):
+    except (SyntaxError, ValueError, RecursionError, MemoryError):  # the last: nested too deeply, too
         return
     for node in ast.walk(tree):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
