@@ -1,7 +1,7 @@
 """``cl-haystack index``: a corpus into OpenSearch."""
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager, closing
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import replace
 from enum import StrEnum
 from functools import partial
@@ -170,7 +170,7 @@ def index(
         truncate_dim=truncate_dim,
     )
     common = {"dead_letters": dead_letters, "force_merge": force_merge, "drop_replicas": drop_replicas}
-    with sigterm_interrupts(), progress_bar(f"indexing into {name}") as draw:
+    with _reported(as_json=as_json), sigterm_interrupts(), progress_bar(f"indexing into {name}") as draw:
         if use_ray:
             work = _on_ray(bundle, url, name, settings, device)
             report = work(corpus, workers=workers, on_progress=draw, **common)
@@ -185,15 +185,33 @@ def index(
                 keep_broken_lines=dead_letters is not None,
             )
             report = work(source, streams=streams, journal=journal, on_progress=draw, **common)
+    _print(report, as_json=as_json)
+    if report.rejected:
+        raise typer.Exit(_SOME_REFUSED)
+
+
+@contextmanager
+def _reported(*, as_json: bool) -> Iterator[None]:
+    """Print what was done until then when an error, or Ctrl-C, ends the block."""
+    from cl_haystack.opensearch.indexing.unfinished import report_of
+
+    try:
+        yield
+    except BaseException as error:
+        if (report := report_of(error)) is not None:
+            _print(report, as_json=as_json)
+        raise
+
+
+def _print(report: "IndexingReport", *, as_json: bool) -> None:
     if as_json:
         print_json(report.to_dict())
     else:
         err.print(
-            f"{name}: {report.read:,} read, {report.skipped:,} skipped, {report.embedded:,} embedded, "
-            f"{report.written:,} written, {report.rejected:,} refused in {report.seconds['total']:.1f} s"
+            f"{report.index}: {report.read:,} read, {report.skipped:,} skipped, {report.embedded:,} "
+            f"embedded, {report.written:,} written, {report.rejected:,} refused in "
+            f"{report.seconds['total']:.1f} s"
         )
-    if report.rejected:
-        raise typer.Exit(_SOME_REFUSED)
 
 
 def _without_none(**values: Any) -> dict[str, Any]:

@@ -26,6 +26,7 @@ from cl_haystack.opensearch.indexing.first_load import FirstLoad
 from cl_haystack.opensearch.indexing.journal import open_journal
 from cl_haystack.opensearch.indexing.merging import merge_segments
 from cl_haystack.opensearch.indexing.report import IndexingReport
+from cl_haystack.opensearch.indexing.unfinished import ReportOnError, carry_report
 from cl_haystack.opensearch.indexing.writing import (
     DEFAULT_CHUNK_BYTES,
     DEFAULT_WINDOW_SIZE,
@@ -112,9 +113,9 @@ def index_documents(
     # A job of one window is over before a refresh matters.
     lower = not isinstance(documents, Sized) or len(documents) > window_size
     finish = {"drop_replicas": drop_replicas, "refresh": refresh, "force_merge": force_merge}
-    with open_journal(journal, description) as (log, remove_journal):
+    with open_journal(journal, description) as (log, remove_journal), ReportOnError() as unfinished:
         with load(index, patience, lower=lower, **finish):
-            report = write_documents(
+            report = unfinished.report = write_documents(
                 documents,
                 index,
                 encoder,
@@ -181,11 +182,13 @@ def judge(report: IndexingReport, on_rejected: OnRejected) -> IndexingReport:
     """
     wanted = on_rejected or ("raise" if report.dead_letters is None else "report")
     if report.rejected and wanted == "raise":
-        raise RejectedDocumentsError(
+        error = RejectedDocumentsError(
             index=report.index,
             count=report.rejected,
             rejections={rejection.id: rejection.reason for rejection in report.rejections},
         )
+        carry_report(error, report)
+        raise error
     return report
 
 

@@ -27,13 +27,14 @@ class WriteTarget:
         :returns: a concrete index; the alias where it leads to several, or gives documents a routing.
         :raises SpaceMismatchError: the name leads to another model's index by now.
         """
-        before, target = self._resolved
-        self._index.check(fresh=target not in before)
+        self._index.check()
         while not (concrete := self._index.checked):  # the check of another thread has just failed
             self._index.check(fresh=True)
-        if concrete != before:
-            target = self._resolve(concrete)
-            self._resolved = (concrete, target)
+        if concrete != self._resolved[0]:
+            self._resolved = (concrete, self._resolve(concrete))
+        target = self._resolved[1]
+        if target not in concrete:
+            self._index.check(fresh=True)
         return target
 
     def _resolve(self, concrete: frozenset[str]) -> str:

@@ -24,8 +24,9 @@ from cl_haystack.opensearch.indexing.background import BackgroundSender
 from cl_haystack.opensearch.indexing.bulk import BulkWriter
 from cl_haystack.opensearch.indexing.journal import Journal
 from cl_haystack.opensearch.indexing.parcels import Parcel, parcels, windows
-from cl_haystack.opensearch.indexing.preparing import Preparer, Window
+from cl_haystack.opensearch.indexing.preparing import Draft, Preparer, Window
 from cl_haystack.opensearch.indexing.report import DeadLetters, IndexingReport, Ledger
+from cl_haystack.opensearch.indexing.unfinished import carry_report
 from cl_haystack.opensearch.indexing.write_target import WriteTarget
 from cl_haystack.opensearch.patience import DEFAULT_RETRY_FOR_S, Patience
 from cl_haystack.progress import OnProgress, Progress, ignore
@@ -112,8 +113,14 @@ def write_documents(
             target=WriteTarget(index),
         )
         stream = _Stream(preparer, writer, patience.stop, options.chunk_bytes)
-        stream.run(windows(documents, options.window_size), options.streams)
-    return stream.report(dead_letters, time.perf_counter() - started)
+        try:
+            stream.run(windows(documents, preparer.draft, options.window_size), options.streams)
+        except BaseException as error:
+            carry_report(error, stream.report(dead_letters, time.perf_counter() - started))
+            raise
+    report = stream.report(dead_letters, time.perf_counter() - started)
+    on_progress(Progress(report.read, report.read, preparer.note()))
+    return report
 
 
 def bundle_of(encoder: "TextEncoder", index: OpenSearchIndex) -> ModelBundle:
@@ -129,14 +136,15 @@ class _Stream:
     stop: threading.Event
     chunk_bytes: int
 
-    def run(self, batches: Iterator[list[Document]], streams: int | None) -> None:
+    def run(self, batches: Iterator[list[Draft]], streams: int | None) -> None:
         """Take the input to its end."""
         first = list(itertools.islice(batches, 1))
         num_streams = streams or _default_streams(first)
         with BackgroundSender(self.send, self.stop, num_streams) as sender:
             for number, batch in enumerate(itertools.chain(first, batches)):
-                window = Window(number, batch, Ledger(self.preparer.ledger))
-                for parcel in parcels(self.preparer.prepare(window), self.chunk_bytes, num_streams):
+                window = Window(number, Ledger(self.preparer.ledger))
+                prepared = self.preparer.prepare(window, batch)
+                for parcel in parcels(prepared, self.chunk_bytes, num_streams):
                     window.opened()
                     self.preparer.in_flight.add(parcel.actions)
                     sender.put((window, parcel), parcel.stream)
@@ -157,26 +165,24 @@ class _Stream:
         self._close(window)
 
     def report(self, dead_letters: Path | None, seconds: float) -> IndexingReport:
-        """Return the final counts."""
+        """Return the counts, which are final once the input has come to its end."""
         preparer = self.preparer
         counts = asdict(preparer.ledger.counts)
         write_seconds = counts.pop("write_seconds")
-        report = IndexingReport(
+        return IndexingReport(
             index=preparer.index.name,
             **counts,
             seconds={"embed": preparer.embed_seconds, "write": write_seconds, "total": seconds},
             rejections=tuple(preparer.ledger.rejections),
             dead_letters=dead_letters if counts["rejected"] else None,
         )
-        preparer.on_progress(Progress(report.read, report.read, preparer.note()))
-        return report
 
     def _close(self, window: Window) -> None:
         if window.closed() and not window.done_before:
             self.preparer.journal.end(window.number, window.ledger.counts)
 
 
-def _default_streams(first_window: list[list[Document]]) -> int:
-    documents = [document for window in first_window for document in window]
-    ready_made = all(document.embedding is not None for document in documents)
-    return STREAMS_OF_READY_MADE_VECTORS if documents and ready_made else 1
+def _default_streams(first_window: list[list[Draft]]) -> int:
+    drafts = [draft for window in first_window for draft in window]
+    ready_made = all(draft.document.embedding is not None for draft in drafts)
+    return STREAMS_OF_READY_MADE_VECTORS if drafts and ready_made else 1
