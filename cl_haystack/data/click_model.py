@@ -41,7 +41,7 @@ def fit_click_model(items: Ids, positions: Ids, shown: Counts, clicked: Counts) 
 
     :param items: number of query and document, from 0, ``(rows,)``.
     :param positions: where it was shown, from 0, ``(rows,)``.
-    :param shown: how often it was shown there, ``(rows,)``.
+    :param shown: how often it was shown there, shares of a look included, ``(rows,)``.
     :param clicked: how often it was clicked there, ``(rows,)``.
     :returns: the model.
     """
@@ -57,7 +57,7 @@ def fit_click_model(items: Ids, positions: Ids, shown: Counts, clicked: Counts) 
         looked = clicked + missed * look * (1 - like) / no_click
         liked = clicked + missed * (1 - look) * like / no_click
         before = examination
-        examination = np.bincount(positions, looked, num_positions) / np.maximum(shown_at, 1)
+        examination = np.bincount(positions, looked, num_positions) / np.maximum(shown_at, 1e-12)
         examination = np.clip(examination / max(examination[0], 1e-12), 1e-4, 1)
         prior = _PRIOR_CLICKS + _PRIOR_MISSES
         attractiveness = (np.bincount(items, liked, num_items) + _PRIOR_CLICKS) / (shown_of + prior)

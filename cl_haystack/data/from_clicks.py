@@ -1,6 +1,7 @@
 """Training pairs out of a click log: what people chose, once the position where they saw it is allowed for.
 
-1. Equal queries are taken together, and a model tells how often each document was looked at.
+1. Equal queries are taken together, and a model tells how often each document was looked at. All looks of one
+   person at a document count as one, and so do all clicks on it.
 2. A document is a positive where several people clicked it, and significantly more often, by the looks it
    got, than documents are on average, and half as often as the query's best or more.
 3. A document is a hard negative where people passed over it on their way to a click below, several times, and
@@ -167,13 +168,20 @@ class _Seen:
         self.queries: dict[str, str] = {}
         """A query as most people wrote it first, by its normalized form."""
         self.items: dict[tuple[str, str], int] = {}
-        self.clicks: Counter[int] = Counter()
+        self.clicks: dict[int, float] = defaultdict(float)
         self.clickers: dict[int, set[str]] = defaultdict(set)
         self.skippers: dict[int, set[str]] = defaultdict(set)
-        self._shown: Counter[tuple[int, int]] = Counter()
-        self._clicked: Counter[tuple[int, int]] = Counter()
+        self._shown: dict[tuple[int, int], float] = defaultdict(float)
+        self._clicked: dict[tuple[int, int], float] = defaultdict(float)
+        by_client: dict[tuple[str, str], list[Impression]] = defaultdict(list)
         for impression in impressions:
-            self._add(impression)
+            query = normalized(impression.query)
+            self.queries.setdefault(query, " ".join(impression.query.split()))
+            by_client[query, impression.client].append(impression)
+        for (query, _), seen_by_one in by_client.items():
+            looks = Counter(name for impression in seen_by_one for name in impression.documents)
+            for impression in seen_by_one:
+                self._add(query, impression, looks)
 
     def fit(self) -> PositionBasedModel:
         rows = list(self._shown)
@@ -186,16 +194,16 @@ class _Seen:
         places = Counter(item for item, _ in self._shown)
         return sum(count > 1 for count in places.values()) / len(places)
 
-    def _add(self, impression: Impression) -> None:
-        query = normalized(impression.query)
-        self.queries.setdefault(query, " ".join(impression.query.split()))
+    def _add(self, query: str, impression: Impression, looks: Counter[str]) -> None:
+        """Add an impression; ``looks`` tells how often its client saw each document for this query."""
         lowest = max(impression.clicked, default=-1)
         for position, document in enumerate(impression.documents):
             item = self.items.setdefault((query, document), len(self.items))
-            self._shown[(item, position)] += 1
+            share = 1 / looks[document]
+            self._shown[(item, position)] += share
             if position in impression.clicked:
-                self._clicked[(item, position)] += 1
-                self.clicks[item] += 1
+                self._clicked[(item, position)] += share
+                self.clicks[item] += share
                 self.clickers[item].add(impression.client)
             elif position < lowest:
                 self.skippers[item].add(impression.client)

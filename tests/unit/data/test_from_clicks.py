@@ -10,7 +10,7 @@ import pytest
 from cl_haystack.data.click_model import fit_click_model
 from cl_haystack.data.from_clicks import ClickReport, judge_clicks, pairs_from_clicks
 from cl_haystack.data.records import parse_time
-from cl_haystack.data.ubi import ClickCounts, read_impressions
+from cl_haystack.data.ubi import ClickCounts, Impression, read_impressions
 from cl_haystack.errors import ConfigurationError, DataError
 from tests.unit.data.click_simulation import EXAMINATION, reads_down_and_stops, simulate, trusts_the_top
 
@@ -121,6 +121,18 @@ def test_records_that_say_nothing_are_counted():
 def test_one_person_is_no_support(log):
     queries, events = ([{**record, "client_id": "the same"} for record in records] for records in log)
     assert not judge_clicks(read_impressions(queries, events, ClickCounts()), ClickReport()).positives
+
+
+def test_whoever_clicks_again_and_again_counts_once():
+    """What 40 of 60 people chose is the answer, not what one program clicked a hundred times."""
+    random = Random(3)
+    chosen = [["d3"]] * 40 + [["d7"]] * 2 + [[]] * 18
+    people = [(f"p{number}", names) for number, names in enumerate(chosen)]
+    impressions = []
+    for client, names in [*people, *[("bot", ["d7"])] * 100]:
+        shown = tuple(random.sample([f"d{number}" for number in range(10)], 10))
+        impressions.append(Impression("q", shown, client, {shown.index(name) for name in names}))
+    assert judge_clicks(impressions, ClickReport()).positives == {"q": ["d3"]}
 
 
 def test_documents_without_text_are_counted(log):
