@@ -13,6 +13,7 @@ from opensearchpy.exceptions import ConnectionTimeout, TransportError
 
 from cl_haystack.bundle import Manifest, ModelBundle
 from cl_haystack.opensearch import OpenSearchIndex
+from cl_haystack.opensearch.content_hash import HASH_FIELD, HASH_MAPPING
 from cl_haystack.progress import Progress, ignore
 
 
@@ -129,3 +130,55 @@ class FaultyClient(OpenSearch):
                 error = {"type": "rejected_execution_exception", "reason": "queue is full"}
                 items.append({verb: {"status": 429, "error": error}})
         return {"errors": True, "items": items}
+
+
+class MemoryServer(OpenSearch):
+    """A client of a server that is not there: index ``docs``, in memory, as far as an indexing job asks.
+
+    :param rejected: ids of documents that it refuses.
+    :param dimension: of its vectors.
+    """
+
+    def __init__(self, rejected: Sequence[str] = (), dimension: int = 8) -> None:
+        super().__init__(hosts=["http://memory:9200"], max_retries=0)
+        self.transport.perform_request = self._answer  # type: ignore[method-assign]
+        self.rejected = frozenset(rejected)
+        self.documents: dict[str, dict[str, Any]] = {}
+        self.requests: list[str] = []
+        self.settings: dict[str, Any] = {"uuid": "u"}
+        embedding = {"type": "knn_vector", "dimension": dimension, "method": {"space_type": "cosinesimil"}}
+        self.mapping: dict[str, Any] = {"properties": {"embedding": embedding, HASH_FIELD: HASH_MAPPING}}
+
+    def _answer(self, method: str, url: str, *, body: Any = None, **_: Any) -> Any:
+        self.requests.append(f"{method} {url}")
+        whole = {"settings": {"index": self.settings}, "mappings": self.mapping, "aliases": {}}
+        match method, url.removeprefix("/docs"):
+            case "GET", "" | "/_mapping" | "/_settings" | "/_alias":
+                return {"docs": whole}
+            case "PUT", "/_mapping":
+                self.mapping |= body
+            case "PUT", "/_settings":
+                self.settings |= body["index"]
+            case _, "/_count":
+                return {"count": len(self.documents)}
+            case _, "/_mget":
+                return {"docs": [self._found(target["_id"]) for target in body["docs"]]}
+            case _, "/_bulk":
+                lines = [orjson.loads(line) for line in body.splitlines()]
+                return {"items": [self._write(*pair) for pair in zip(lines[::2], lines[1::2], strict=True)]}
+        return {}
+
+    def _found(self, name: str) -> dict[str, Any]:
+        source = self.documents.get(name)
+        return {"_id": name, "found": source is not None, "_source": source}
+
+    def _write(self, head: dict[str, Any], source: dict[str, Any]) -> dict[str, Any]:
+        ((verb, target),) = head.items()
+        if target["_id"] in self.rejected:
+            error = {"type": "mapper_parsing_exception", "reason": "failed to parse"}
+            return {verb: {"_index": "docs", "status": 400, "error": error}}
+        if verb == "create" and target["_id"] in self.documents:
+            error = {"type": "version_conflict_engine_exception", "reason": "document already exists"}
+            return {verb: {"_index": "docs", "status": 409, "error": error}}
+        self.documents[target["_id"]] = {name: value for name, value in source.items() if name != "embedding"}
+        return {verb: {"_index": "docs", "status": 201}}

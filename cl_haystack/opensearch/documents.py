@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import orjson
 from haystack import Document
+from haystack.dataclasses import ByteStream
 from numpy.typing import NDArray
 
 from cl_haystack.opensearch.content_hash import HASH_FIELD
@@ -33,6 +34,13 @@ _RESERVED = frozenset(field.name for field in dataclasses.fields(Document)) | {
     "content_type",
     "dataframe",
     HASH_FIELD,
+}
+# What Document declares and does not check.
+_TYPES: dict[str, tuple[Any, str]] = {
+    "id": (str, "a text"),
+    "content": (str | None, "a text"),
+    "meta": (dict, "a dictionary"),
+    "blob": (ByteStream | None, "a ByteStream"),
 }
 
 
@@ -89,6 +97,7 @@ def source_json(document: Document) -> bytes:
         return document.source
     if isinstance(document, UnwritableDocument):
         raise UnwritableDocumentError(document.problem)
+    _refuse_wrong_types(document)
     if len(document.id.encode("utf-8", "surrogatepass")) > MAX_ID_BYTES:
         raise UnwritableDocumentError(f"the id is longer than {MAX_ID_BYTES} bytes")
     source = {name: value for name, value in document.meta.items() if name not in _RESERVED}
@@ -158,6 +167,17 @@ def read_hit(hit: dict[str, Any]) -> Document:
     """
     source = hit.get("_source") or {}
     return Document.from_dict({"id": hit["_id"], **source, "score": hit.get("_score")})
+
+
+def _refuse_wrong_types(document: Document) -> None:
+    for name, (kind, expected) in _TYPES.items():
+        _refuse_unless(getattr(document, name), kind, name, expected)
+    _refuse_unless(document.meta.get(ROUTING_FIELD), str | int | float | None, ROUTING_FIELD, "a text")
+
+
+def _refuse_unless(value: Any, kind: Any, name: str, expected: str) -> None:
+    if not isinstance(value, kind):
+        raise UnwritableDocumentError(f"{name} is of type {type(value).__name__}, expected {expected}")
 
 
 def _refuse_nan(name: str, value: Any) -> None:

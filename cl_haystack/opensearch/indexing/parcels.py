@@ -1,14 +1,15 @@
 """How a stream of documents is cut: into windows that are embedded together, and those into bulk requests."""
 
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from haystack import Document
 
 from cl_haystack.opensearch.indexing.bulk import Action
+from cl_haystack.opensearch.indexing.preparing import Draft
 
-_MAX_WINDOW_CHARS = 20_000_000
+_MAX_WINDOW_BYTES = 20_000_000
 
 
 @dataclass(slots=True)
@@ -33,26 +34,29 @@ class Parcel:
         self.num_bytes += len(action.lines)
 
 
-def windows(documents: Iterable[Document], size: int) -> Iterator[list[Document]]:
-    """Group documents, in order, into windows of at most ``size`` and of a bounded amount of text.
+def windows(
+    documents: Iterable[Document], draft: Callable[[Document], Draft], size: int
+) -> Iterator[list[Draft]]:
+    """Group documents, in order, into windows of at most ``size`` and of a bounded number of bytes.
 
     :param documents: any iterable of Document.
+    :param draft: returns the stored form of one.
     :param size: most documents of a window.
     :yields: the windows.
     :raises TypeError: an element is something else; its position is named.
     """
-    window: list[Document] = []
-    chars = 0
+    window: list[Draft] = []
+    num_bytes = 0
     for position, document in enumerate(documents):
         if not isinstance(document, Document):
             raise TypeError(
                 f"documents[{position}] is a {type(document).__name__}, expected a haystack Document"
             )
-        window.append(document)
-        chars += len(document.content or "")
-        if len(window) == size or chars >= _MAX_WINDOW_CHARS:
+        window.append(draft(document))
+        num_bytes += window[-1].num_bytes
+        if len(window) == size or num_bytes >= _MAX_WINDOW_BYTES:
             yield window
-            window, chars = [], 0
+            window, num_bytes = [], 0
     if window:
         yield window
 

@@ -1,7 +1,8 @@
 """From documents to bulk actions: what is refused, what is unchanged, what has to be embedded.
 
 A window of documents goes through these steps in order. Only what is left after one enters the next, so
-nothing is embedded that no server would take or that lies in the index already.
+nothing is embedded that no server would take or that lies in the index already. The first step, the stored
+form without the vector, comes before the window is cut: its size is what bounds a window.
 """
 
 import hashlib
@@ -67,7 +68,6 @@ class Window:
     """A window of the input and where it stands; done when it is closed and all its parcels are answered."""
 
     number: int
-    documents: list[Document]
     ledger: Ledger
     begun_before: bool = False  # by an earlier run, so some of it may be written
     done_before: bool = False
@@ -87,16 +87,27 @@ class Window:
 
 
 @dataclass(slots=True)
-class _Draft:
-    """A document on its way: its stored form without the vector, and the vector once it is known."""
+class Draft:
+    """A document on its way: its stored form without the vector, and the vector once it is known.
+
+    Where there is a ``problem``, the document cannot be stored, and there is no stored form.
+    """
 
     document: Document
-    source: bytes
-    hash: str
-    vector: NDArray[np.float32] | Sequence[float] | None
+    source: bytes = b""
+    hash: str = ""
+    vector: NDArray[np.float32] | Sequence[float] | None = None
+    problem: str | None = None
+
+    @property
+    def num_bytes(self) -> int:
+        """How much the document holds, without its vector, as far as that is known."""
+        content = self.document.content
+        return len(self.source) or (len(content) if isinstance(content, str) else 0)
 
     @property
     def routing(self) -> str | None:
+        """Shard routing value, if any."""
         routing: str | None = self.document.meta.get(ROUTING_FIELD)
         return routing
 
@@ -133,9 +144,17 @@ class Preparer:
     in_flight: InFlight = field(default_factory=InFlight)
     embed_seconds: float = 0.0
 
-    def prepare(self, window: Window) -> Iterator[tuple[Action, Document]]:
+    def draft(self, document: Document) -> Draft:
+        """Return the stored form of a document, or why there is none."""
+        try:
+            return self._draft(document)
+        except UnwritableDocumentError as error:
+            return Draft(document, problem=str(error))
+
+    def prepare(self, window: Window, drafts: Sequence[Draft]) -> Iterator[tuple[Action, Document]]:
         """Turn a window of documents into actions; what cannot be written is set aside."""
-        drafts, refused = self._drafts(window)
+        refused = [(draft.document, draft.problem) for draft in drafts if draft.problem is not None]
+        read, drafts = len(drafts), [draft for draft in drafts if draft.problem is None]
         digest = _digest(drafts, refused)
         earlier = self.journal.counts_of(window.number, digest)
         if earlier is not None:
@@ -148,7 +167,7 @@ class Preparer:
             self._refuse(window, document, reason)
         drafts = self._without_stored(drafts, window)
         self._embed(drafts, window.ledger)
-        window.ledger.count(read=len(window.documents))
+        window.ledger.count(read=read)
         form = self.patience(lambda: self.index.vector_form)
         for draft in drafts:
             content_hash = draft.hash if self.keeps_hashes else None
@@ -159,32 +178,23 @@ class Preparer:
                 continue
             yield write_action(draft.document.id, stored, self.policy, draft.routing), draft.document
 
-    def _drafts(self, window: Window) -> tuple[list[_Draft], list[tuple[Document, str]]]:
-        drafts: list[_Draft] = []
-        refused: list[tuple[Document, str]] = []
-        for document in window.documents:
-            try:
-                drafts.append(self._draft(document))
-            except UnwritableDocumentError as error:
-                refused.append((document, str(error)))
-        return drafts, refused
-
-    def _draft(self, document: Document) -> _Draft:
-        dimension = self.index.dimension
-        embedding = document.embedding
-        if embedding is not None and len(embedding) != dimension:
-            raise UnwritableDocumentError(
-                f"carries an embedding of {len(embedding)} dimensions, the index takes {dimension}; take it "
-                "away to have the text embedded"
-            )
+    def _draft(self, document: Document) -> Draft:
         source = source_json(document)
+        embedding = document.embedding
         try:
+            found = None if embedding is None else len(embedding)
             content_hash = self.hasher.hash(source, embedding, document.meta.get(ROUTING_FIELD))
         except (TypeError, ValueError) as error:
             raise UnwritableDocumentError(f"the embedding is not a list of numbers: {error}") from error
-        return _Draft(document, source, content_hash, embedding)
+        dimension = self.index.dimension
+        if found not in (None, dimension):
+            raise UnwritableDocumentError(
+                f"carries an embedding of {found} dimensions, the index takes {dimension}; take it away to "
+                "have the text embedded"
+            )
+        return Draft(document, source, content_hash, embedding)
 
-    def _without_stored(self, drafts: list[_Draft], window: Window) -> list[_Draft]:
+    def _without_stored(self, drafts: list[Draft], window: Window) -> list[Draft]:
         """Leave out what need not be written again; which documents that are depends on the policy."""
         strict = self.policy in (DuplicatePolicy.FAIL, DuplicatePolicy.NONE)
         if self.policy != DuplicatePolicy.SKIP and not self.keeps_hashes:
@@ -207,8 +217,8 @@ class Preparer:
         window.ledger.count(**{"written" if strict else "skipped": len(drafts) - len(left)})
         return left
 
-    def _embed(self, drafts: Sequence[_Draft], ledger: Ledger) -> None:
-        waiting: list[_Draft] = []
+    def _embed(self, drafts: Sequence[Draft], ledger: Ledger) -> None:
+        waiting: list[Draft] = []
         texts: list[str] = []
         for draft in drafts:
             if draft.vector is not None:
@@ -247,12 +257,12 @@ class Preparer:
         return f"{counts.written:,} written{skipped}{refused}"
 
     def _refuse(self, window: Window, document: Document, reason: str) -> None:
-        rejection = Rejection(document.id, reason)
+        rejection = Rejection(str(document.id), reason)
         window.ledger.reject(rejection)
         self.letters.add(rejection, document)
 
 
-def _digest(drafts: Sequence[_Draft], refused: Sequence[tuple[Document, str]]) -> bytes:
+def _digest(drafts: Sequence[Draft], refused: Sequence[tuple[Document, str]]) -> bytes:
     digest = hashlib.blake2b(digest_size=16)
     for draft in drafts:
         digest.update(f"{draft.hash}{draft.document.id}\0".encode())
@@ -261,5 +271,5 @@ def _digest(drafts: Sequence[_Draft], refused: Sequence[tuple[Document, str]]) -
     return digest.digest()
 
 
-def _repeated(drafts: Sequence[_Draft]) -> set[str]:
+def _repeated(drafts: Sequence[Draft]) -> set[str]:
     return {name for name, times in Counter(draft.document.id for draft in drafts).items() if times > 1}

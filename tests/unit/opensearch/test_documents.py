@@ -102,8 +102,16 @@ def deep(levels: int) -> Any:
         (Document(id="x" * 513, content="x"), "512 bytes"),
         (Document(content="x", meta={"a": deep(400)}), "ecursion"),
         (Document(content="x", meta={"a": 2**70}), "64-bit"),
+        (Document(id=7, content="x"), "id is of type int, expected a text"),  # type: ignore[arg-type]
+        (Document(id="1", content="x", meta=None), "meta is of type NoneType"),  # type: ignore[arg-type]
+        (Document(id="1", content="x", meta=["a"]), "meta is of type list"),  # type: ignore[arg-type]
+        (Document(id="1", blob="x"), "blob is of type str, expected a ByteStream"),  # type: ignore[arg-type]
+        (Document(content="x", meta={"_routing": ["a"]}), "_routing is of type list"),
     ],
-    ids=["nan", "infinity", "array", "object", "surrogate", "long id", "deep", "huge integer"],
+    ids=[
+        *("nan", "infinity", "array", "object", "surrogate", "long id", "deep", "huge integer"),
+        *("id", "no meta", "list as meta", "blob", "routing"),
+    ],
 )
 def test_what_no_server_takes_is_refused_with_a_reason(document: Document, reason: str) -> None:
     with pytest.raises(UnwritableDocumentError, match=reason):

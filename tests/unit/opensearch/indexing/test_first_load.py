@@ -19,7 +19,7 @@ FULL = TransportError(429, "cluster_block_exception", {"error": {"reason": FLOOD
 
 
 class OneIndexClient:
-    """Holds the settings and ``_meta`` of one index; ``faults`` maps numbers of settings requests to errors."""
+    """Holds settings and ``_meta`` of one index; ``faults`` maps numbers of settings requests to errors."""
 
     def __init__(self, faults: dict[int, Exception] | None = None, num_documents: int = 0) -> None:
         self.indices = self
@@ -78,7 +78,7 @@ def test_settings_are_lowered_and_restored() -> None:
 @pytest.mark.parametrize("fault", [BUSY, FULL], ids=["busy", "disk full"])
 @pytest.mark.parametrize("failure", [None, DataError("a broken line"), KeyboardInterrupt()])
 def test_settings_are_restored_whatever_happens(fault: Exception, failure: BaseException | None) -> None:
-    """The sender of a job that fails stops whatever waits for the server, and this has to wait nevertheless."""
+    """The sender of a job that fails stops whatever waits for the server; this has to wait nevertheless."""
     client = OneIndexClient({1: fault, 2: fault})
     stop = threading.Event()
 
@@ -102,12 +102,10 @@ def test_settings_are_restored_whatever_happens(fault: Exception, failure: BaseE
     assert (client.settings, client.meta) == ({"number_of_replicas": "1"}, {})
 
 
-def test_what_cannot_be_restored_is_left_on_record(caplog: pytest.LogCaptureFixture) -> None:
+def test_what_cannot_be_restored_is_left_on_record() -> None:
     client = OneIndexClient(dict.fromkeys(range(1, 10_000), FULL))
-    with (
-        pytest.raises(IndexingError, match="flood-stage"),
-        first_load(client, Patience(0.05, threading.Event())),
-    ):
+    loading = first_load(client, Patience(0.05, threading.Event()))
+    with pytest.raises(IndexingError, match="flood-stage"), loading:
         pass
     assert client.meta[RECORD_KEY] == {"refresh_interval": None, "number_of_replicas": "1"}
     client.faults = {}

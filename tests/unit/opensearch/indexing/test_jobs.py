@@ -13,25 +13,32 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cl_haystack.errors import IndexingError, RejectedDocumentsError
+from cl_haystack.opensearch.documents import UnwritableDocument, source_json
 from cl_haystack.opensearch.indexing import parcels as cutting
 from cl_haystack.opensearch.indexing.background import BackgroundSender
 from cl_haystack.opensearch.indexing.bulk import Action, Rejection
 from cl_haystack.opensearch.indexing.parcels import parcels, windows
+from cl_haystack.opensearch.indexing.preparing import Draft
 from cl_haystack.opensearch.indexing.report import DeadLetters, IndexingReport
 
 
 @given(st.integers(0, 30), st.integers(1, 10))
 def test_windows_keep_every_document_in_order(count: int, size: int) -> None:
     documents = [Document(id=str(number), content="x") for number in range(count)]
-    result = list(windows(iter(documents), size))
-    assert [document.id for window in result for document in window] == [d.id for d in documents]
+    result = list(windows(iter(documents), Draft, size))
+    assert [draft.document.id for window in result for draft in window] == [d.id for d in documents]
     assert all(len(window) == size for window in result[:-1])
 
 
-def test_windows_are_bounded_in_text_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cutting, "_MAX_WINDOW_CHARS", 100)
-    documents = [Document(id=str(number), content="x" * 60) for number in range(4)]
-    assert [len(window) for window in windows(documents, 1000)] == [2, 2]
+def test_windows_are_bounded_in_bytes_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever makes a document large: its meta, or the content of a line that is none."""
+    monkeypatch.setattr(cutting, "_MAX_WINDOW_BYTES", 200)
+    documents = [Document(id=str(number), meta={"x": "x" * 100}) for number in range(4)]
+    by_meta = windows(documents, lambda document: Draft(document, source_json(document)), 1000)
+    assert [len(window) for window in by_meta] == [2, 2]
+    lines = [UnwritableDocument(str(number), "x" * 150, "no JSON") for number in range(4)]
+    by_line = windows(lines, lambda document: Draft(document, problem="no JSON"), 1000)
+    assert [len(window) for window in by_line] == [2, 2]
 
 
 def test_the_input_is_never_held_as_a_whole() -> None:
@@ -43,13 +50,13 @@ def test_the_input_is_never_held_as_a_whole() -> None:
             taken += 1
             yield Document(id=str(taken))
 
-    next(iter(windows(stream(), 5)))
+    next(iter(windows(stream(), Draft, 5)))
     assert taken == 5
 
 
 def test_anything_else_in_the_input_is_named_by_position() -> None:
     with pytest.raises(TypeError, match=r"documents\[1\] is a dict"):
-        list(windows([Document(content="x"), {"content": "y"}], 10))  # type: ignore[list-item]
+        list(windows([Document(content="x"), {"content": "y"}], Draft, 10))  # type: ignore[list-item]
 
 
 @given(st.lists(st.tuples(st.integers(0, 8), st.integers(0, 50))), st.integers(1, 120), st.integers(1, 3))
