@@ -11,6 +11,7 @@ from rich.text import Text
 
 from cl_haystack.cli.console import err, print_json, progress_bar
 from cl_haystack.cli.console import out as console
+from cl_haystack.cli.pairs.making import refuse_one_file_twice
 
 if TYPE_CHECKING:
     from cl_haystack.data.curation import CheckReport, Kind
@@ -78,6 +79,8 @@ def check(
     from cl_haystack.data.curation import DROPPED, SAME_MEANING, check_pairs
     from cl_haystack.data.datasheet import Step, carry_datasheet
 
+    dropped = dropped or out.with_name(f"{out.stem}.dropped.jsonl")
+    refuse_one_file_twice(pairs, out, dropped, *([] if report is None else [report]))
     wanted = (DROPPED | _kinds(drop, "--drop")) - _kinds(keep, "--keep")
     encoder = None if bundle is None else open_model(bundle)[0]
     same_meaning = SAME_MEANING if encoder is None else _same_meaning(encoder)

@@ -153,6 +153,21 @@ class GivenCorpus:
         ]
 
 
+def refuse_one_file_twice(*paths: Path) -> None:
+    """Say before any work that one file would be written over another that is named.
+
+    :param paths: files to read and to write.
+    :raises ConfigurationError: two of them are the same file.
+    """
+    from cl_haystack.errors import ConfigurationError
+
+    seen: set[Path] = set()
+    for path in paths:
+        if path.resolve() in seen:
+            raise ConfigurationError(f"{path} is named twice, and would be written over: name another file")
+        seen.add(path.resolve())
+
+
 def tell_oddities(oddities: "Iterable[Oddity]") -> None:
     """Print what makes data smaller or odd."""
     for oddity in oddities:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cl_haystack.cli.console import err, print_json
-from cl_haystack.cli.pairs.making import AsJson
+from cl_haystack.cli.pairs.making import AsJson, refuse_one_file_twice
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -53,6 +53,7 @@ def split(
     from cl_haystack.data import read_pairs
     from cl_haystack.data.splitting import split_pairs
 
+    refuse_one_file_twice(pairs, train, held_out)
     name = f"split by {by.value}" + (f", seed {seed}" if by is not Group.time else "")
     parts = split_pairs(list(read_pairs(pairs)), by=by.value, fraction=fraction, seed=seed)
     for part, path in zip(parts[:2], (train, held_out), strict=True):
@@ -84,6 +85,7 @@ def sample(
     from cl_haystack.data import read_pairs
     from cl_haystack.data.splitting import nested_subsets
 
+    refuse_one_file_twice(pairs, *(out / f"{wanted}.jsonl" for wanted in set(size)))
     for wanted, part in nested_subsets(list(read_pairs(pairs)), size, seed=seed).items():
         path = out / f"{wanted}.jsonl"
         _write(pairs, part, path, f"sample of {wanted}, seed {seed}")
