@@ -110,8 +110,11 @@ def index(
         str | None, typer.Option(help="Of the text, such as english.", rich_help_panel=_NEW)
     ] = None,
     data_type: Annotated[
-        DataType, typer.Option(help="byte: a quarter of the size; binary: a 32nd.", rich_help_panel=_NEW)
-    ] = DataType.FLOAT,
+        DataType | None,
+        typer.Option(
+            help="byte: a quarter of the size; binary: a 32nd (default: float).", rich_help_panel=_NEW
+        ),
+    ] = None,
     m: Annotated[
         int | None, typer.Option("--m", help="Links of a node of HNSW (default: 16).", rich_help_panel=_NEW)
     ] = None,
@@ -163,7 +166,7 @@ def index(
         number_of_shards=shards,
         number_of_replicas=replicas,
         analyzer=analyzer,
-        data_type=data_type.value,
+        data_type=data_type and data_type.value,
         m=m,
         ef_construction=ef_construction,
         compression_level=compression_level,

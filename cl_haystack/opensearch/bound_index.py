@@ -25,7 +25,14 @@ from cl_haystack.opensearch.capabilities import ServerCapabilities
 from cl_haystack.opensearch.connection import Connection
 from cl_haystack.opensearch.content_hash import keeps_hashes
 from cl_haystack.opensearch.failures import opensearch_errors
-from cl_haystack.opensearch.mapping import EMBEDDING_FIELD, index_body, nested_fields, vector_field
+from cl_haystack.opensearch.mapping import (
+    EMBEDDING_FIELD,
+    index_body,
+    nested_fields,
+    space_type_of,
+    unmet_settings,
+    vector_field,
+)
 from cl_haystack.opensearch.settings import IndexSettings
 from cl_haystack.opensearch.vector_form import DataType, VectorForm, data_type_of
 
@@ -73,6 +80,7 @@ class BoundIndex:
         self._nested_fields: frozenset[str] = frozenset()
         self._keeps_hashes = False
         self._vector_form = VectorForm()
+        self._unmet_told = False
         self._lock = threading.Lock()
 
     def __repr__(self) -> str:
@@ -127,9 +135,11 @@ class BoundIndex:
         :raises SpaceMismatchError: it exists and belongs to another model.
         :raises IndexingError: it exists and cannot be used.
         """
-        if self._mappings() is None:
-            self._create()  # if another process was faster, the check below looks at its index
+        # If another process is faster, the check below looks at its index.
+        is_new = self._mappings() is None and self._create()
         self.check(fresh=True)
+        if not is_new:
+            self._tell_unmet_settings()
 
     def exists(self) -> bool:
         """Return whether there is an index or alias of this name."""
@@ -224,8 +234,7 @@ class BoundIndex:
                     f"index '{concrete}' has {data_type_of(field)} vectors, of which nobody can tell how "
                     "they were made; index its documents into a new index"
                 )
-            space_type = field.get("space_type") or field.get("method", {}).get("space_type") or "l2"
-            IndexSettings.of({"space_type": space_type}).space_type_for(self.bundle)
+            self._check_space_type(mapping)
             unbound[concrete] = mapping
         if not unbound:
             raise IndexingError(f"index '{self.name}' belongs to {self.bundle.label} already; just open it")
@@ -383,7 +392,38 @@ class BoundIndex:
                 "require_binding=False; if not, index its documents into a new index"
             )
         self._check_field(shown, vector_field(mapping))
+        if binding is None and concrete not in self._checked:
+            try:
+                self._check_space_type(mapping)
+            except ConfigurationError as error:  # searches find other documents than they should, but some
+                logger.warning("index '%s': %s", shown, error)
         return binding
+
+    def _check_space_type(self, mapping: dict[str, Any]) -> None:
+        """Raise ConfigurationError if an index that somebody else made ranks otherwise than the model."""
+        data_type = data_type_of(vector_field(mapping) or {})
+        found = {"data_type": data_type, "space_type": space_type_of(mapping)}
+        IndexSettings.of(found).space_type_for(self.bundle)
+
+    def _tell_unmet_settings(self) -> None:
+        """Say once which settings an index that exists keeps without."""
+        if self._unmet_told or not self.settings.model_fields_set - {"truncate_dim", "ef_search"}:
+            return
+        self._unmet_told = True
+        with opensearch_errors(self.connection.url, self.name):
+            found = self._client.indices.get(index=self.name)
+        for concrete, existing in found.items():
+            unmet = unmet_settings(self.settings, existing)
+            differences = ", ".join(
+                f"{name} is {there}, not {given}" for name, (given, there) in unmet.items()
+            )
+            if differences:
+                logger.warning(
+                    "index '%s' exists, and stays as it was made: %s; for other settings index its documents "
+                    "into a new index",
+                    concrete,
+                    differences,
+                )
 
     def _check_field(self, shown: str, field: dict[str, Any] | None) -> None:
         known = field is not None and data_type_of(field) in get_args(DataType)

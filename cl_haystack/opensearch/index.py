@@ -43,9 +43,10 @@ class OpenSearchIndex(SearchableIndex):
     :param timeout_s: seconds that one request may take.
     :param async_client: ready asynchronous client, to go with a ready client.
     :param settings: how a new index is made, such as ``{"number_of_shards": 3, "analyzer": "english"}``; of
-        an existing one, ``truncate_dim`` and ``ef_search``.
+        an existing one, ``truncate_dim`` and ``ef_search``: that it was made otherwise is warned of.
     :param require_binding: refuse an index that carries no binding, such as one made by
-        ``OpenSearchDocumentStore``; with False its dimension alone is compared. :meth:`adopt` gives it one.
+        ``OpenSearchDocumentStore``; with False its dimension alone is compared, and a space type that ranks
+        otherwise than the model is warned of. :meth:`adopt` gives it one.
     :raises ConfigurationError: a value or a combination cannot work on any server.
     """
 

@@ -15,10 +15,13 @@ from cl_haystack.opensearch.binding import META_KEY, IndexBinding
 from cl_haystack.opensearch.capabilities import ServerCapabilities
 from cl_haystack.opensearch.content_hash import HASH_FIELD, HASH_MAPPING
 from cl_haystack.opensearch.settings import IndexSettings, SpaceType
+from cl_haystack.opensearch.vector_form import data_type_of
 
 CONTENT_FIELD = "content"
 EMBEDDING_FIELD = "embedding"
 _FAISS_BITS_SINCE = (3, 6)  # before, the faiss encoder `sq` took `type: fp16`, from then on `bits: 16`
+# What the server takes where an index does not say.
+_DEFAULTS = {"m": 16, "ef_construction": 100, "mode": "in_memory", "analyzer": "standard"}
 
 
 def index_body(
@@ -79,6 +82,40 @@ def space_type_of(mapping: dict[str, Any]) -> SpaceType:
     return space_type
 
 
+def unmet_settings(settings: IndexSettings, existing: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """Return the settings that somebody chose and an existing index was not made with.
+
+    Replicas and ``extra_settings`` are not compared: whoever runs the index may change them at any time.
+
+    :param settings: how the index would be made now.
+    :param existing: the index, as the server describes it: ``settings`` and ``mappings``.
+    :returns: by name, what was chosen, and what the index has; None where it has no such thing.
+    """
+    mapping = existing["mappings"]
+    properties, field = mapping.get("properties", {}), vector_field(mapping) or {}
+    method = field.get("method", {})
+    parameters = method.get("parameters", {})
+    found = {
+        "engine": method.get("engine", settings.engine),  # its default depends on the server
+        "space_type": space_type_of(mapping),
+        "m": parameters.get("m"),
+        "ef_construction": parameters.get("ef_construction"),
+        "data_type": data_type_of(field),
+        "encoder": parameters.get("encoder", {}).get("name"),
+        "mode": field.get("mode"),
+        "compression_level": field.get(
+            "compression_level", "32x" if field.get("mode") == "on_disk" else "1x"
+        ),
+        "number_of_shards": int(existing["settings"]["index"]["number_of_shards"]),
+        "analyzer": properties.get(CONTENT_FIELD, {}).get("analyzer"),
+    }
+    chosen = {name: getattr(settings, name) for name in found if name in settings.model_fields_set}
+    pairs = {name: (value, found[name] or _DEFAULTS.get(name)) for name, value in _given(**chosen).items()}
+    for name, wanted in settings.fields.items():
+        pairs[f"fields.{name}"] = wanted.get("type", "object"), _field_type(properties.get(name))
+    return {name: (wanted, there) for name, (wanted, there) in pairs.items() if wanted != there}
+
+
 def vector_dimension(mapping: dict[str, Any]) -> int | None:
     """Return the dimension of the vector field of an existing index, None where there is no such field."""
     return (vector_field(mapping) or {}).get("dimension")
@@ -104,6 +141,10 @@ def _method(settings: IndexSettings, space_type: SpaceType, server: ServerCapabi
     method = {"name": "hnsw", "engine": settings.chosen_engine, "space_type": space_type}
     parameters = _given(m=settings.m, ef_construction=settings.ef_construction, encoder=encoder)
     return {**method, "parameters": parameters} if parameters else method
+
+
+def _field_type(field: dict[str, Any] | None) -> str | None:
+    return None if field is None else field.get("type", "object")  # which a server does not write
 
 
 def _given(**values: Any) -> dict[str, Any]:
