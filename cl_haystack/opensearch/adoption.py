@@ -1,7 +1,8 @@
 """Take over an index that something else made, such as ``OpenSearchDocumentStore``: look, then bind.
 
 Documents drawn at random from the whole index are embedded again, and every one must give the vector that is
-stored with it. Only then the index is told which model it belongs to; nothing else in it changes.
+stored with it. Only then the index is told which model it belongs to, and gets a field for the hashes by
+which documents written later are known as unchanged; nothing else in it changes.
 """
 
 from collections.abc import Iterator, Mapping, Sequence

@@ -23,7 +23,7 @@ from cl_haystack.errors import CLHaystackError, ConfigurationError, IndexingErro
 from cl_haystack.opensearch.binding import META_KEY, IndexBinding
 from cl_haystack.opensearch.capabilities import ServerCapabilities
 from cl_haystack.opensearch.connection import Connection
-from cl_haystack.opensearch.content_hash import keeps_hashes
+from cl_haystack.opensearch.content_hash import HASH_FIELD, HASH_MAPPING, keeps_hashes
 from cl_haystack.opensearch.failures import opensearch_errors
 from cl_haystack.opensearch.mapping import (
     EMBEDDING_FIELD,
@@ -241,10 +241,15 @@ class BoundIndex:
         return unbound
 
     def bind(self, concrete: str) -> None:
-        """Write the binding into an index that has none; whoever calls this knows that its vectors belong.
+        """Write the binding into an index that has none, and let it keep hashes from now on.
 
-        :param concrete: name of the index.
+        :param concrete: name of the index, whose vectors the caller knows to belong to the model.
         """
+        with opensearch_errors(self.connection.url, self.name):
+            mapping = self._client.indices.get_mapping(index=concrete)[concrete]["mappings"]
+            if HASH_FIELD not in mapping.get("properties", {}):
+                hashes = {"properties": {HASH_FIELD: HASH_MAPPING}}
+                self._client.indices.put_mapping(index=concrete, body=hashes)
         self._update_binding(concrete, lambda found: found or self._expected_binding().as_adopted())
 
     def _update_binding(

@@ -95,7 +95,8 @@ class OpenSearchIndex(SearchableIndex):
 
         Documents drawn at random are embedded again; the cosine of each with its stored vector must reach
         ``adoption.MIN_COSINE`` for the bundle's precision, and the lengths must agree within 1 %. Use the
-        fp32 bundle where there is one: its threshold is the strictest. Only the mapping's ``_meta`` changes.
+        fp32 bundle where there is one: its threshold is the strictest. Only the mapping changes: its
+        ``_meta``, and a field for hashes, by which documents written from then on are known as unchanged.
 
         :param encoder: the encoder of the index's bundle.
         :param sample: documents to compare in each index behind the name; all, where there are fewer.

@@ -7,6 +7,7 @@ import pytest
 from cl_haystack.bundle import ModelBundle
 from cl_haystack.opensearch import OpenSearchIndex
 from cl_haystack.opensearch.binding import IndexBinding
+from cl_haystack.opensearch.content_hash import HASH_FIELD
 from cl_haystack.opensearch.mapping import index_body, unmet_settings
 from cl_haystack.opensearch.settings import IndexSettings
 from tests.opensearch_fakes import tiny_bundle
@@ -30,6 +31,11 @@ class Server:
 
     def get_mapping(self, index: str, ignore: Any = ()) -> dict[str, Any]:
         return {index: self.existing}
+
+    def put_mapping(self, index: str, body: dict[str, Any]) -> None:
+        mapping = self.existing["mappings"]
+        mapping["properties"] |= body.get("properties", {})
+        mapping["_meta"] = body.get("_meta", mapping.get("_meta", {}))
 
     def get(self, index: str) -> dict[str, Any]:
         self.asked += 1
@@ -109,3 +115,15 @@ def test_an_index_without_binding_that_ranks_otherwise_is_warned_of(caplog: pyte
     Server(unit_vectors, existing)
     unit_vectors.check(fresh=True)
     assert caplog.text == ""
+
+
+def test_an_adopted_index_keeps_hashes_from_then_on() -> None:
+    stock = made_with({})
+    del stock["mappings"]["_meta"], stock["mappings"]["properties"][HASH_FIELD]
+    index = OpenSearchIndex(None, "docs", tiny_bundle())
+    Server(index, stock)
+    index.bind("docs")
+    assert index.keeps_hashes
+    stock["mappings"]["properties"][HASH_FIELD] = {"type": "text"}  # somebody's own field of that name
+    index.bind("docs")
+    assert stock["mappings"]["properties"][HASH_FIELD] == {"type": "text"}
