@@ -135,6 +135,11 @@ class IndexSettings(BaseModel):
                 f"engine lucene cannot do mode {self.mode}, compression_level {self.compression_level}; use "
                 "compression_level 4x, or engine faiss"
             )
+        if self.mode == "on_disk" and self.compression_level == "1x":
+            raise ConfigurationError(
+                "mode on_disk cannot do without compression (compression_level 1x); leave compression_level "
+                "out, or use mode in_memory"
+            )
         if self.chosen_engine == "faiss" and self.compression_level == "4x":
             raise ConfigurationError(
                 "engine faiss has no compression_level 4x; use 2x, 8x, 16x or 32x, or engine lucene"

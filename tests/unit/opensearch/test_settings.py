@@ -52,6 +52,7 @@ def vector_field(settings: IndexSettings, server: ServerCapabilities) -> dict[st
         ({"engine": "lucene", "mode": "on_disk"}, "compression_level 4x, or engine faiss"),
         ({"engine": "lucene", "compression_level": "32x"}, "or engine faiss"),
         ({"engine": "faiss", "compression_level": "4x"}, "or engine lucene"),
+        ({"mode": "on_disk", "compression_level": "1x"}, "cannot do without compression"),
         ({"encoder": "sq", "compression_level": "4x"}, "one of them"),
         ({"fields": {"embedding": {"type": "float"}}}, "take it out"),
         ({"analyzer": "english", "fields": {"content": {"type": "text"}}}, "one of them"),
