@@ -15,7 +15,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
-from haystack.document_stores.errors import DuplicateDocumentError
 from haystack.document_stores.types import DuplicatePolicy
 from opensearchpy import OpenSearch
 from opensearchpy.exceptions import OpenSearchException, TransportError
@@ -65,10 +64,14 @@ class Rejection:
 
 @dataclass(slots=True)
 class Outcome:
-    """What became of the actions of one chunk; every action is in exactly one of the three."""
+    """What became of the actions of one chunk; every action is in exactly one of the first four.
+
+    ``duplicates``: ids of documents that are there already, where the policy is FAIL or NONE.
+    """
 
     written: int = 0
     skipped: int = 0
+    duplicates: list[str] = field(default_factory=list)
     rejections: list[Rejection] = field(default_factory=list)
     retries: int = 0
     indices: set[str] = field(default_factory=set)
@@ -133,8 +136,6 @@ class BulkWriter:
         :param chunk: the actions; any number, each id once.
         :param resumed: an earlier run may have written some of these documents already.
         :returns: what became of them.
-        :raises DuplicateDocumentError: the policy is FAIL or NONE and documents are there already; all
-            others of the chunk were written.
         :raises IndexingError: the index cannot be written to.
         :raises ServerUnavailableError: the server did not take them for ``retry_for_s`` seconds.
         """
@@ -146,12 +147,6 @@ class BulkWriter:
         except _Unfinished as unfinished:
             raise unfinished.error from unfinished.__cause__
         attempt.outcome.retries = state.retry_state.attempt_number - 1
-        if attempt.duplicates:
-            ids = ", ".join(repr(action.id) for action in attempt.duplicates[:10])
-            raise DuplicateDocumentError(
-                f"index '{self._index}': {len(attempt.duplicates)} documents are there already: {ids}; use "
-                "DuplicatePolicy.OVERWRITE to replace or DuplicatePolicy.SKIP to keep them"
-            )
         return attempt.outcome
 
     def _send_pending(self, attempt: "_ChunkAttempt") -> None:
@@ -242,7 +237,7 @@ class BulkWriter:
         elif self._policy == DuplicatePolicy.SKIP:
             attempt.outcome.skipped += 1
         else:
-            attempt.duplicates.append(action)
+            attempt.outcome.duplicates.append(action.id)
 
     def _is_stored(self, action: Action) -> bool:
         sent = orjson.loads(action.lines.split(b"\n", 1)[1])
@@ -280,7 +275,6 @@ class _ChunkAttempt:
     """Where one chunk stands between two requests. ``uncertain``: a request may have arrived unseen."""
 
     pending: list[Action]
-    duplicates: list[Action] = field(default_factory=list)
     uncertain: bool = False
     outcome: Outcome = field(default_factory=Outcome)
     size: int = field(init=False)

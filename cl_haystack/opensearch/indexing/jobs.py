@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from haystack import Document
+from haystack.document_stores.errors import DuplicateDocumentError
 from haystack.document_stores.types import DuplicatePolicy
 
 from cl_haystack.bundle import ModelBundle
@@ -73,7 +74,7 @@ def index_documents(
     :param index: the index, bound to the encoder's model.
     :param encoder: a bundle's encoder, or anything with ``encode_documents``.
     :param policy: OVERWRITE replaces documents that have changed and skips those that are there unchanged;
-        SKIP keeps whatever is there; FAIL and NONE raise DuplicateDocumentError.
+        SKIP keeps whatever is there; FAIL and NONE raise DuplicateDocumentError once all others are written.
     :param meta_fields_to_embed: meta fields that are embedded before the content.
     :param embedding_separator: stands between them.
     :param dead_letters: file to which refused documents are appended with the reason.
@@ -93,6 +94,7 @@ def index_documents(
     :param retry_for_s: how long a request is repeated while the server is busy or away.
     :param on_progress: told the number of documents done; the total where the input has a length.
     :returns: what became of the documents.
+    :raises DuplicateDocumentError: documents are there already, and the policy is FAIL or NONE.
     :raises SpaceMismatchError: the index belongs to another model.
     :raises RejectedDocumentsError: documents were refused; all others were written.
     :raises IndexingError: the index takes no documents.
@@ -162,14 +164,21 @@ def load(
     :param refresh: make documents visible to searches at the end.
     :param force_merge: merge the index into one segment at the end.
     :yields: nothing; write meanwhile.
+    :raises DuplicateDocumentError: what was raised meanwhile.
     """
+    duplicates: DuplicateDocumentError | None = None
     with FirstLoad(index, patience, lower=lower, drop_replicas=drop_replicas):
-        yield
+        try:
+            yield
+        except DuplicateDocumentError as error:  # which comes when all other documents are written
+            duplicates = error
     if force_merge:
         merge_segments(index, patience)
     if refresh:
         patience(index.refresh)
     patience(lambda: index.check(fresh=True))  # deleted meanwhile, it came back without its binding
+    if duplicates is not None:
+        raise duplicates
 
 
 def judge(report: IndexingReport, on_rejected: OnRejected) -> IndexingReport:

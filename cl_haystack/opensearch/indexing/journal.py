@@ -3,8 +3,8 @@
 The index itself remembers which documents are there unchanged, so the journal is only for what the index
 cannot know: documents that were refused, documents that lie in an index without content hashes, under
 DuplicatePolicy.FAIL whether a document that is there was written by the very job that is run again, and what
-the report of the whole job has to count. It holds one row a window, with a digest of the documents: where the
-input has changed, the digest differs and the window is worked on again.
+the report of the whole job has to count and to name. It holds one row a window, with a digest of the
+documents: where the input has changed, the digest differs and the window is worked on again.
 
 SQLite keeps the rows whole when the process or the machine dies in the middle of one.
 """
@@ -15,14 +15,12 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
-import orjson
-
 from cl_haystack.errors import IndexingError
-from cl_haystack.opensearch.indexing.report import Counts
+from cl_haystack.opensearch.indexing.report import WindowReport
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS job (name TEXT PRIMARY KEY, value TEXT NOT NULL);
-CREATE TABLE IF NOT EXISTS windows (number INTEGER PRIMARY KEY, digest BLOB NOT NULL, counts TEXT);
+CREATE TABLE IF NOT EXISTS windows (number INTEGER PRIMARY KEY, digest BLOB NOT NULL, report TEXT);
 """
 
 
@@ -36,10 +34,10 @@ class Journal:
         self._connection = connection
         self._lock = threading.Lock()  # windows begin in one thread and end in others
 
-    def counts_of(self, number: int, digest: bytes) -> Counts | None:
+    def report_of(self, number: int, digest: bytes) -> WindowReport | None:
         """Return what became of a window in an earlier run; None if it was not done, or has changed."""
         row = self._row(number, digest)
-        return None if row is None or row[0] is None else Counts(**orjson.loads(row[0]))
+        return None if row is None or row[0] is None else WindowReport.from_json(row[0])
 
     def has_begun(self, number: int, digest: bytes) -> bool:
         """Return whether an earlier run began this very window."""
@@ -49,16 +47,16 @@ class Journal:
         """Note a window before anything of it is sent."""
         self._write("INSERT OR REPLACE INTO windows VALUES (?, ?, NULL)", (number, digest))
 
-    def end(self, number: int, counts: Counts) -> None:
+    def end(self, number: int, report: WindowReport) -> None:
         """Note what became of a window, once each of its documents has an answer."""
-        self._write("UPDATE windows SET counts = ? WHERE number = ?", (orjson.dumps(counts).decode(), number))
+        self._write("UPDATE windows SET report = ? WHERE number = ?", (report.to_json(), number))
 
     def _row(self, number: int, digest: bytes) -> tuple[str | None] | None:
         if self._connection is None:
             return None
         with self._lock:
             row: tuple[bytes, str | None] | None = self._connection.execute(
-                "SELECT digest, counts FROM windows WHERE number = ?", (number,)
+                "SELECT digest, report FROM windows WHERE number = ?", (number,)
             ).fetchone()
         return None if row is None or row[0] != digest else (row[1],)
 

@@ -32,7 +32,7 @@ from cl_haystack.opensearch.documents import (
 from cl_haystack.opensearch.index import OpenSearchIndex
 from cl_haystack.opensearch.indexing.bulk import Action, Rejection, write_action
 from cl_haystack.opensearch.indexing.journal import Journal
-from cl_haystack.opensearch.indexing.report import DeadLetters, Ledger
+from cl_haystack.opensearch.indexing.report import DeadLetters, Ledger, WindowReport
 from cl_haystack.opensearch.patience import Patience
 from cl_haystack.progress import OnProgress, Progress
 
@@ -156,8 +156,8 @@ class Preparer:
         refused = [(draft.document, draft.problem) for draft in drafts if draft.problem is not None]
         read, drafts = len(drafts), [draft for draft in drafts if draft.problem is None]
         digest = _digest(drafts, refused)
-        earlier = self.journal.counts_of(window.number, digest)
-        if earlier is not None:
+        earlier = self.journal.report_of(window.number, digest)
+        if earlier is not None and self._has_letters_of(earlier):
             window.done_before = True
             window.ledger.resume(earlier)
             return
@@ -255,6 +255,18 @@ class Preparer:
         skipped = f", {counts.skipped:,} skipped" if counts.skipped else ""
         refused = f", {counts.rejected:,} refused" if counts.rejected else ""
         return f"{counts.written:,} written{skipped}{refused}"
+
+    def end(self, window: Window) -> None:
+        """Note that each document of a window has its answer, or was refused."""
+        ledger = window.ledger
+        report = WindowReport(ledger.counts, ledger.rejections, ledger.duplicates, self.letters.name)
+        if report.rejections:
+            self.letters.sync()  # or a power failure could leave a window that is done, without them
+        self.journal.end(window.number, report)
+
+    def _has_letters_of(self, earlier: WindowReport) -> bool:
+        """Return whether what was refused in a window that is done lies where it is to lie now."""
+        return not earlier.rejections or self.letters.name in (None, earlier.dead_letters)
 
     def _refuse(self, window: Window, document: Document, reason: str) -> None:
         rejection = Rejection(str(document.id), reason)

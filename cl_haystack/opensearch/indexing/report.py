@@ -1,6 +1,7 @@
 """What became of the documents of an indexing job: counts that add up, and every refusal with its reason."""
 
 import json
+import os
 import threading
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -9,12 +10,15 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+import numpy as np
 from haystack import Document
+from haystack.dataclasses import ByteStream
 
 from cl_haystack.errors import IndexingError
 from cl_haystack.opensearch.indexing.bulk import Outcome, Rejection
 
 MAX_REPORTED_REJECTIONS = 20
+MAX_REPORTED_DUPLICATES = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +110,10 @@ def add_reports(
 
 @dataclass(slots=True)
 class Counts:
-    """What became of a part of the input; the names are those of the report."""
+    """What became of a part of the input; the names are those of the report.
+
+    ``duplicates``: documents that were there already, which FAIL and NONE take for an error.
+    """
 
     read: int = 0
     skipped: int = 0
@@ -114,9 +121,37 @@ class Counts:
     without_text: int = 0
     written: int = 0
     rejected: int = 0
+    duplicates: int = 0
     retries: int = 0
     resumed: int = 0
     write_seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class WindowReport:
+    """The end of a window, as the journal keeps it.
+
+    :param counts: what became of its documents.
+    :param rejections: the first refused ones and the reasons.
+    :param duplicates: ids of the first duplicates.
+    :param dead_letters: the file that holds all refused ones, if there is one.
+    """
+
+    counts: Counts
+    rejections: list[Rejection]
+    duplicates: list[str]
+    dead_letters: str | None
+
+    def to_json(self) -> str:
+        """Return the report as text; ids need not be valid Unicode."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> "WindowReport":
+        """Return the report that :meth:`to_json` wrote."""
+        data = json.loads(text)
+        rejections = [Rejection(**rejection) for rejection in data["rejections"]]
+        return cls(**{**data, "counts": Counts(**data["counts"]), "rejections": rejections})
 
 
 class Ledger:
@@ -127,7 +162,8 @@ class Ledger:
 
     def __init__(self, whole: "Ledger | None" = None) -> None:
         self.counts = Counts()
-        self.rejections: list[Rejection] = []
+        self.rejections: list[Rejection] = []  # the first ones
+        self.duplicates: list[str] = []  # the first ones
         self._whole = whole
         self._lock = threading.Lock()
 
@@ -142,22 +178,32 @@ class Ledger:
     def add(self, outcome: Outcome, seconds: float) -> None:
         """Count what became of one chunk."""
         self.count(
-            written=outcome.written, skipped=outcome.skipped, retries=outcome.retries, write_seconds=seconds
+            written=outcome.written,
+            skipped=outcome.skipped,
+            rejected=len(outcome.rejections),
+            duplicates=len(outcome.duplicates),
+            retries=outcome.retries,
+            write_seconds=seconds,
         )
-        for rejection in outcome.rejections:
-            self.reject(rejection)
+        self._keep_first(outcome.rejections, outcome.duplicates)
 
     def reject(self, rejection: Rejection) -> None:
         """Count one refused document."""
         self.count(rejected=1)
-        whole = self._whole or self
-        with whole._lock:
-            if len(whole.rejections) < MAX_REPORTED_REJECTIONS:
-                whole.rejections.append(rejection)
+        self._keep_first([rejection], [])
 
-    def resume(self, earlier: Counts) -> None:
+    def resume(self, earlier: WindowReport) -> None:
         """Count what an earlier run did."""
-        self.count(**{**asdict(earlier), "resumed": earlier.read, "write_seconds": 0.0})
+        counts = earlier.counts
+        self.count(**{**asdict(counts), "resumed": counts.read, "write_seconds": 0.0})
+        self._keep_first(earlier.rejections, earlier.duplicates)
+
+    def _keep_first(self, rejections: Sequence[Rejection], duplicates: Sequence[str]) -> None:
+        with self._lock:
+            self.rejections += rejections[: MAX_REPORTED_REJECTIONS - len(self.rejections)]
+            self.duplicates += duplicates[: MAX_REPORTED_DUPLICATES - len(self.duplicates)]
+        if self._whole is not None:
+            self._whole._keep_first(rejections, duplicates)
 
 
 class DeadLetters:
@@ -192,6 +238,17 @@ class DeadLetters:
         if self._path is not None and self._path.exists() and self._path.stat().st_size == 0:
             self._path.unlink()
 
+    @property
+    def name(self) -> str | None:
+        """The file by a name that is the same for every working directory; None keeps nothing."""
+        return None if self._path is None else str(self._path.absolute())
+
+    def sync(self) -> None:
+        """Return once what was added so far would outlast the machine."""
+        if self._path is not None:
+            with self._lock, self._path.open("a", encoding="ascii") as file:
+                os.fsync(file.fileno())
+
     def append(self, lines: str) -> None:
         """Append what another file of this kind held."""
         if self._path is not None and lines:
@@ -212,8 +269,17 @@ class DeadLetters:
         try:
             # The standard library and ASCII: a document may be here because it is no valid Unicode.
             content = {"id": document.id, "content": document.content, "meta": document.meta}
-            line = json.dumps({**entry, "document": content}, default=repr, skipkeys=True)
+            for name in ("embedding", "blob"):
+                if (value := getattr(document, name)) is not None:
+                    content[name] = value
+            line = json.dumps({**entry, "document": content}, default=_plain, skipkeys=True)
         except (TypeError, ValueError, RecursionError) as error:
             line = json.dumps({**entry, "document": None, "unwritable": type(error).__name__})
         with self._lock, self._path.open("a", encoding="ascii") as file:
             file.write(line + "\n")
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, np.ndarray | np.generic):
+        return value.tolist()
+    return value.to_dict() if isinstance(value, ByteStream) else repr(value)

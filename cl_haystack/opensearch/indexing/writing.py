@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import orjson
 from haystack import Document
+from haystack.document_stores.errors import DuplicateDocumentError
 from haystack.document_stores.types import DuplicatePolicy
 
 from cl_haystack.bundle import ModelBundle
@@ -86,6 +87,8 @@ def write_documents(
     :param journal: which windows are begun and done; None keeps none.
     :param on_progress: told the number of documents done; the total where the input has a length.
     :returns: what became of the documents.
+    :raises DuplicateDocumentError: the policy is FAIL or NONE, and documents are there already; all others
+        were written.
     """
     started = time.perf_counter()
     with DeadLetters(dead_letters, index.name) as letters:
@@ -137,7 +140,7 @@ class _Stream:
     chunk_bytes: int
 
     def run(self, batches: Iterator[list[Draft]], streams: int | None) -> None:
-        """Take the input to its end."""
+        """Take the input to its end, and tell then what was there already and should not be."""
         first = list(itertools.islice(batches, 1))
         num_streams = streams or _default_streams(first)
         with BackgroundSender(self.send, self.stop, num_streams) as sender:
@@ -150,6 +153,7 @@ class _Stream:
                     sender.put((window, parcel), parcel.stream)
                 self._close(window)
                 self.preparer.tell()
+        self._raise_duplicates()
 
     def send(self, item: tuple[Window, Parcel]) -> None:
         """Write one parcel; runs in the sending threads."""
@@ -168,7 +172,7 @@ class _Stream:
         """Return the counts, which are final once the input has come to its end."""
         preparer = self.preparer
         counts = asdict(preparer.ledger.counts)
-        write_seconds = counts.pop("write_seconds")
+        write_seconds, _ = counts.pop("write_seconds"), counts.pop("duplicates")
         return IndexingReport(
             index=preparer.index.name,
             **counts,
@@ -177,9 +181,18 @@ class _Stream:
             dead_letters=dead_letters if counts["rejected"] else None,
         )
 
+    def _raise_duplicates(self) -> None:
+        index, ledger = self.preparer.index.name, self.preparer.ledger
+        if ledger.duplicates:
+            first = ", ".join(map(repr, ledger.duplicates))
+            raise DuplicateDocumentError(
+                f"index '{index}': {ledger.counts.duplicates:,} documents are there already: {first}; they stay "
+                "as they are, use DuplicatePolicy.OVERWRITE to replace or DuplicatePolicy.SKIP to keep them"
+            )
+
     def _close(self, window: Window) -> None:
         if window.closed() and not window.done_before:
-            self.preparer.journal.end(window.number, window.ledger.counts)
+            self.preparer.end(window)
 
 
 def _default_streams(first_window: list[list[Draft]]) -> int:

@@ -8,7 +8,6 @@ from typing import Any
 
 import orjson
 import pytest
-from haystack.document_stores.errors import DuplicateDocumentError
 from haystack.document_stores.types import DuplicatePolicy
 from hypothesis import given
 from hypothesis import strategies as st
@@ -145,10 +144,7 @@ def test_a_chunk_of_poison_alone_is_refused_and_the_job_goes_on(error: Exception
     assert [rejection.id for rejection in outcome.rejections] == ["0", "1", "2"]
 
 
-NO_WRITE_INDEX = {
-    "type": "illegal_argument_exception",
-    "reason": "no write index is defined for alias [docs]",
-}
+NO_WRITE_INDEX = {"type": "illegal_argument_exception", "reason": "no write index is defined for alias [a]"}
 
 
 def test_an_alias_without_a_write_index_is_no_fault_of_the_documents() -> None:
@@ -223,11 +219,7 @@ class StoringClient(ScriptedClient):
 @pytest.mark.parametrize("policy", [DuplicatePolicy.NONE, DuplicatePolicy.FAIL, DuplicatePolicy.SKIP])
 @pytest.mark.parametrize(
     "fault",
-    [
-        TransportError(504, "gateway timeout", {}),
-        TransportError(502, "no node", ""),
-        {"0": 503, "1": 503},
-    ],
+    [TransportError(504, "gateway timeout", {}), TransportError(502, "no node", ""), {"0": 503, "1": 503}],
     ids=["504", "502", "an item's 503"],
 )
 def test_what_a_failed_request_has_written_is_no_duplicate(fault: Any, policy: DuplicatePolicy) -> None:
@@ -261,8 +253,8 @@ def test_skip_counts_what_is_there_and_fail_names_it() -> None:
     assert (outcome.written, outcome.skipped) == (2, 2)
     for policy in (DuplicatePolicy.FAIL, DuplicatePolicy.NONE):
         failing, _ = writer(lambda call, ids: conflict, policy=policy)
-        with pytest.raises(DuplicateDocumentError, match=r"2 documents.*'1', '3'"):
-            failing.send(actions(4, policy))
+        outcome = failing.send(actions(4, policy))
+        assert (outcome.written, outcome.skipped, outcome.duplicates) == (2, 0, ["1", "3"])
 
 
 def test_giving_up_raises_the_last_problem_within_the_time() -> None:

@@ -1,16 +1,22 @@
 """Whole jobs against a server in memory: what is refused, what is there already, what a journal keeps."""
 
 import json
+import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from haystack import Document
+from haystack.document_stores.errors import DuplicateDocumentError
+from haystack.document_stores.types import DuplicatePolicy
 
 from cl_haystack.errors import RejectedDocumentsError
 from cl_haystack.opensearch import OpenSearchIndex
 from cl_haystack.opensearch.indexing.jobs import index_documents
-from cl_haystack.opensearch.indexing.report import IndexingReport
+from cl_haystack.opensearch.indexing.journal import Journal
+from cl_haystack.opensearch.indexing.report import DeadLetters, IndexingReport
+from cl_haystack.opensearch.indexing.unfinished import report_of
 from tests.opensearch_fakes import MemoryServer, WordEncoder, tiny_bundle
 
 
@@ -45,3 +51,75 @@ def test_a_document_of_wrong_types_is_refused_and_the_others_are_written(tmp_pat
     assert "not a list of numbers" in letters[4]["reason"]
     with pytest.raises(RejectedDocumentsError, match=r"'7': id is of type int, expected a text"):
         index_into(server, documents)
+
+
+@pytest.mark.parametrize("policy", [DuplicatePolicy.FAIL, DuplicatePolicy.NONE])
+def test_duplicates_are_told_once_everything_else_is_written(policy: DuplicatePolicy) -> None:
+    server = MemoryServer()
+    index_into(server, corpus(10)[:2])
+    server.requests.clear()
+    with pytest.raises(DuplicateDocumentError, match=r"2 documents are there already.*'d0', 'd1'") as caught:
+        index_into(server, iter(corpus(10)), policy=policy, window_size=2, chunk_bytes=1)
+    assert set(server.documents) == {document.id for document in corpus(10)}
+    assert server.requests.count("POST /docs/_refresh") == 1
+    report = report_of(caught.value)
+    assert report is not None
+    assert (report.read, report.written, report.rejected) == (10, 8, 0)
+
+
+def test_a_journal_remembers_duplicates(tmp_path: Path) -> None:
+    """Run again, the job must not take them for documents that it has written itself."""
+    server = MemoryServer()
+    index_into(server, corpus(2))
+    options = {"policy": DuplicatePolicy.FAIL, "window_size": 2, "journal": tmp_path / "journal"}
+    for _ in range(2):
+        with pytest.raises(DuplicateDocumentError, match=r"2 documents are there already.*'d0', 'd1'"):
+            index_into(server, iter(corpus(6)), **options)
+
+
+def killed_after(documents: list[Document]) -> Iterator[Document]:
+    yield from documents
+    time.sleep(0.3)  # until all are answered
+    raise KeyboardInterrupt
+
+
+def test_a_resumed_job_names_what_was_refused_before_it_was_killed(tmp_path: Path) -> None:
+    server = MemoryServer(rejected=["d1", "d3"])
+    server_side = {"window_size": 2, "journal": tmp_path / "journal"}
+    documents = [*corpus(4), Document(id="\ud800", content="no Unicode"), Document(id="d5", content="x")]
+    with pytest.raises(KeyboardInterrupt):
+        index_into(server, killed_after(documents), **server_side)
+    with pytest.raises(RejectedDocumentsError) as caught:
+        index_into(server, iter([*documents, *corpus(8)[6:]]), **server_side)
+    assert set(caught.value.rejections) == {"d1", "d3", "\ud800"}
+    assert caught.value.count == 3
+    report = report_of(caught.value)
+    assert report is not None
+    assert (report.read, report.written, report.resumed) == (8, 5, 6)
+
+
+def test_dead_letters_hold_what_was_refused_before_they_were_asked_for(tmp_path: Path) -> None:
+    """The windows are done, by the journal, but nobody kept what was refused in them."""
+    server = MemoryServer(rejected=["d1"])
+    options: dict[str, Any] = {"window_size": 2, "journal": tmp_path / "journal"}
+    with pytest.raises(KeyboardInterrupt):
+        index_into(server, killed_after(corpus(4)), **options)
+    for file in (tmp_path / "first", tmp_path / "other"):
+        with pytest.raises(KeyboardInterrupt):
+            index_into(server, killed_after(corpus(4)), dead_letters=file, **options)
+        assert [json.loads(line)["id"] for line in file.read_text().splitlines()] == ["d1"]
+    report = index_into(server, iter(corpus(6)), dead_letters=tmp_path / "other", **options)
+    assert (report.read, report.written + report.skipped, report.rejected, report.resumed) == (6, 5, 1, 4)
+    assert len((tmp_path / "other").read_text().splitlines()) == 1
+
+
+def test_letters_are_on_disk_before_the_journal_says_that_a_window_is_done(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps: list[str] = []
+    sync, end = DeadLetters.sync, Journal.end
+    monkeypatch.setattr(DeadLetters, "sync", lambda self: (steps.append("sync"), sync(self)))
+    monkeypatch.setattr(Journal, "end", lambda self, *row: (steps.append("end"), end(self, *row)))
+    files = {"dead_letters": tmp_path / "dead.jsonl", "journal": tmp_path / "journal"}
+    index_into(MemoryServer(rejected=["d3"]), iter(corpus(4)), window_size=2, **files)
+    assert steps == ["end", "sync", "end"]

@@ -1,14 +1,17 @@
 """Parts of the indexing job that need no server: windows, the sending thread, the report, dead letters."""
 
 import json
+import math
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from haystack import Document
+from haystack.dataclasses import ByteStream
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -164,6 +167,23 @@ def test_dead_letters_are_appended_and_hold_anything(tmp_path: Path) -> None:
     assert lines[0]["id"] == "\ud800"
     assert (lines[0]["reason"], lines[0]["status"], lines[0]["index"]) == ("why", 400, "docs")
     assert lines[0]["document"]["content"] == "x"
+
+
+def test_dead_letters_hold_vector_and_blob_too(tmp_path: Path) -> None:
+    """A ready-made vector may be the very reason, and is nowhere else."""
+    file = tmp_path / "dead.jsonl"
+    blob = ByteStream(b"\x00\xff", mime_type="image/png")
+    vector: Any = np.array([0.5, math.nan], dtype=np.float32)
+    with DeadLetters(file, "docs") as letters:
+        letters.add(Rejection("1", "why"), Document(id="1", blob=blob, embedding=vector))
+        letters.add(Rejection("2", "why"), Document(id="2", meta={"n": np.int64(3)}, embedding=[1.0]))
+        letters.add(Rejection("3", "why"), Document(id="3", content="x"))
+    first, second, third = [json.loads(line)["document"] for line in file.read_text().splitlines()]
+    assert first["embedding"][0] == 0.5
+    assert math.isnan(first["embedding"][1])
+    assert ByteStream.from_dict(first["blob"]) == blob
+    assert (second["embedding"], second["meta"]) == ([1.0], {"n": 3})
+    assert set(third) == {"id", "content", "meta"}
 
 
 def test_a_job_without_refusals_leaves_no_file(tmp_path: Path) -> None:
