@@ -2,8 +2,9 @@
 
 import signal
 import sys
+import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from types import FrameType
@@ -91,24 +92,25 @@ def _bar(title: str) -> Iterator[OnProgress]:
 
 @contextmanager
 def _lines(title: str) -> Iterator[OnProgress]:
-    started = time.monotonic()
-
-    def write(progress: Progress) -> None:
-        err.print(f"{title}: {_plain(progress, time.monotonic() - started)}")
-
-    yield _every(_PLAIN_INTERVAL_S, write)
-
-
-def _every(interval_s: float, report: Callable[[Progress], None]) -> OnProgress:
-    last = time.monotonic()
+    """Write where the work stands now and then, even while it stands still: a busy server is waited for."""
+    started, ended = time.monotonic(), threading.Event()
+    last = Progress(0, None)
 
     def on_progress(progress: Progress) -> None:
         nonlocal last
-        if time.monotonic() - last >= interval_s:
-            last = time.monotonic()
-            report(progress)
+        last = progress
 
-    return on_progress
+    def write() -> None:
+        while not ended.wait(_PLAIN_INTERVAL_S):
+            err.print(f"{title}: {_plain(last, time.monotonic() - started)}")
+
+    writer = threading.Thread(target=write, name="cl-haystack-progress", daemon=True)
+    writer.start()
+    try:
+        yield on_progress
+    finally:
+        ended.set()
+        writer.join()
 
 
 def _plain(progress: Progress, elapsed_s: float) -> str:

@@ -1,0 +1,27 @@
+"""What a person sees of long work where there is no terminal."""
+
+import io
+import time
+
+import pytest
+from rich.console import Console
+
+from cl_haystack.cli import console
+from cl_haystack.progress import Progress
+
+
+def test_lines_are_written_even_while_the_work_stands_still(monkeypatch: pytest.MonkeyPatch) -> None:
+    written = io.StringIO()
+    monkeypatch.setattr(console, "err", Console(file=written, highlight=False, width=200))
+    monkeypatch.setattr(console, "_PLAIN_INTERVAL_S", 0.02)
+    with console.progress_bar("indexing") as on_progress:
+        on_progress(Progress(5, 10, "5 written"))
+        until = time.monotonic() + 10
+        while written.getvalue().count("\n") < 3 and time.monotonic() < until:
+            time.sleep(0.01)
+    lines = written.getvalue().splitlines()
+    assert len(lines) >= 3
+    assert lines[-1].startswith("indexing: 5 of 10, ")
+    assert lines[-1].endswith(" left, 5 written")
+    time.sleep(0.1)
+    assert written.getvalue().splitlines() == lines  # none after the end
