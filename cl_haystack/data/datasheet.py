@@ -20,6 +20,7 @@ from cl_haystack.errors import DataError
 
 FORMAT: Final = "cl-haystack-datasheet"
 _SUFFIX = ".datasheet.json"
+_SAID_BY_PEOPLE = {"source", "licence", "judged_by", "since", "until"}
 
 
 class _Section(BaseModel):
@@ -145,17 +146,40 @@ def read_datasheet(pairs: str | Path) -> Datasheet | None:
     :returns: the sheet; None where there is none, or where it is that of other pairs.
     :raises DataError: the sheet is broken.
     """
-    pairs = Path(pairs)
+    sheet = read_sheet_beside(Path(pairs))
+    return sheet if sheet is not None and sheet.sha256 == file_entry(Path(pairs)).sha256 else None
+
+
+def read_sheet_beside(pairs: Path) -> Datasheet | None:
+    """Read the sheet that lies beside a file of pairs, also where it is that of other pairs.
+
+    :param pairs: the file of pairs.
+    :returns: the sheet; None where there is none.
+    :raises DataError: the sheet is broken.
+    """
     path = datasheet_path(pairs)
     if not path.is_file():
         return None
     try:
-        sheet = Datasheet.model_validate_json(path.read_bytes())
+        return Datasheet.model_validate_json(path.read_bytes())
     except pydantic.ValidationError as error:
         first = error.errors(include_url=False, include_context=False)[0]
         place = ".".join(map(str, first["loc"])) or "the file"
         raise DataError(f"{place}: {first['msg']}; correct or remove the datasheet", path=path) from None
-    return sheet if sheet.sha256 == file_entry(pairs).sha256 else None
+
+
+def new_datasheet(pairs: Path, before: Datasheet | None, *, num_pairs: int) -> Datasheet:
+    """Make a sheet of pairs that have none, without writing it.
+
+    :param pairs: the file of pairs.
+    :param before: the sheet of the pairs before they were changed: what people said stays, what was counted
+        does not; None where there was none.
+    :param num_pairs: how many they are.
+    :returns: the sheet.
+    """
+    entry = file_entry(pairs)
+    said = {} if before is None else before.model_dump(include=_SAID_BY_PEOPLE)
+    return Datasheet(method="not stated", num_pairs=num_pairs, sha256=entry.sha256, bytes=entry.bytes, **said)
 
 
 def write_datasheet(pairs: Path, sheet: Datasheet) -> None:

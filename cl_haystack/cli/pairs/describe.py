@@ -1,13 +1,16 @@
 """``cl-haystack pairs describe``: what people know of pairs, and what the files say."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.text import Text
 
+from cl_haystack.cli.console import err, print_json
 from cl_haystack.cli.console import out as console
-from cl_haystack.cli.console import print_json
+
+if TYPE_CHECKING:
+    from cl_haystack.data.datasheet import Datasheet
 
 
 def describe(
@@ -21,21 +24,21 @@ def describe(
     until: Annotated[str | None, typer.Option(metavar="TIME", help="When the newest was made.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the datasheet as JSON.")] = False,
 ) -> None:
-    """Show the datasheet of pairs, and add what only people know.
+    """Show the datasheet of pairs, or add what only people know.
 
     It lies beside the pairs, as PAIRS.datasheet.json, and goes with them into the checkpoint, the bundle and
-    the model card.
+    the model card. Without options nothing is written.
 
     [bold]Example[/bold]
 
     cl-haystack pairs describe pairs.jsonl --source "support tickets" --judged-by "two agents"
     """
-    from cl_haystack.data import read_pairs
-    from cl_haystack.data.datasheet import describe_pairs, read_datasheet, write_datasheet
+    from cl_haystack.data.datasheet import write_datasheet
+    from cl_haystack.data.records import parse_time
 
-    sheet = read_datasheet(pairs)
-    if sheet is None:
-        sheet = describe_pairs(pairs, method="not stated", num_pairs=sum(1 for _ in read_pairs(pairs)))
+    for time in filter(None, (since, until)):
+        parse_time(time)
+    sheet = _sheet_of(pairs)
     told = {"source": source, "licence": licence, "judged_by": judged_by, "since": since, "until": until}
     changes = {name: value for name, value in told.items() if value is not None}
     if changes:
@@ -51,3 +54,20 @@ def describe(
     for step in sheet.curation:
         counts = ", ".join(f"{name} {count:,}" for name, count in step.counts.items() if count)
         console.print(Text(f"step: {step.name} ({counts})"), soft_wrap=True)
+
+
+def _sheet_of(pairs: Path) -> "Datasheet":
+    from cl_haystack.data import read_pairs
+    from cl_haystack.data.datasheet import datasheet_path, new_datasheet, read_datasheet, read_sheet_beside
+
+    sheet, before = read_datasheet(pairs), read_sheet_beside(pairs)
+    if sheet is not None:
+        return sheet
+    if before is not None:
+        name = datasheet_path(pairs).name
+        err.print(
+            f"warning: {name} is that of other pairs than {pairs.name} holds; only what people said is taken",
+            markup=False,
+            soft_wrap=True,
+        )
+    return new_datasheet(pairs, before, num_pairs=sum(1 for _ in read_pairs(pairs)))

@@ -8,7 +8,8 @@ from typer.testing import CliRunner, Result
 
 from cl_haystack.cli.main import app
 from cl_haystack.data import Pair, read_pairs, write_pairs
-from cl_haystack.errors import ConfigurationError
+from cl_haystack.data.datasheet import datasheet_path, describe_pairs, read_datasheet
+from cl_haystack.errors import ConfigurationError, DataError
 
 
 def run(*arguments: object) -> Result:
@@ -46,3 +47,42 @@ def test_no_file_is_written_over_another(pairs, tmp_path):
     run("check", pairs, "-o", x, "--report", tmp_path / "report.json")
     assert list(read_pairs(x)) == list(read_pairs(pairs))
     assert json.loads((tmp_path / "report.json").read_text())["lines"] == 9
+
+
+def test_looking_at_a_datasheet_changes_nothing(pairs):
+    assert "licence: not stated" in run("describe", pairs).stdout
+    assert not datasheet_path(pairs).exists()
+    describe_pairs(pairs, method="from-table", num_pairs=9, judged_by="whoever made the table")
+    run("describe", pairs, "--licence", "internal", "--since", "2026-01-01")
+    before = datasheet_path(pairs).read_bytes()
+    shown = run("describe", pairs).stdout
+    assert "method: from-table" in shown
+    assert "licence: internal" in shown
+    assert datasheet_path(pairs).read_bytes() == before
+
+
+def test_what_people_said_of_pairs_outlives_a_change_of_the_pairs(pairs):
+    describe_pairs(
+        pairs, method="from-table", num_pairs=9, source="tickets", judged_by="whoever made the table"
+    )
+    run("describe", pairs, "--licence", "internal")
+    before = datasheet_path(pairs).read_bytes()
+    with pairs.open("a") as file:
+        file.write('{"anchor": "one more", "positive": "pair"}\n')
+    result = run("describe", pairs)
+    assert "warning: pairs.datasheet.json is that of other pairs than pairs.jsonl holds" in result.stderr
+    assert "source: tickets" in result.stdout
+    assert "num pairs: 10" in result.stdout
+    assert "method: not stated" in result.stdout
+    assert datasheet_path(pairs).read_bytes() == before
+    run("describe", pairs, "--judged-by", "two agents")
+    sheet = read_datasheet(pairs)
+    assert sheet is not None
+    assert (sheet.source, sheet.licence, sheet.judged_by) == ("tickets", "internal", "two agents")
+
+
+def test_a_time_that_is_none_is_refused(pairs):
+    for option in ("--since", "--until"):
+        with pytest.raises(DataError, match="'garbage' is no time"):
+            run("describe", pairs, option, "garbage")
+    assert not datasheet_path(pairs).exists()
