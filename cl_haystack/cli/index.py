@@ -34,6 +34,15 @@ class DataType(StrEnum):
     BINARY = "binary"
 
 
+class Policy(StrEnum):
+    """What happens to documents whose ids are there: Haystack's ``DuplicatePolicy``."""
+
+    OVERWRITE = "overwrite"
+    SKIP = "skip"
+    FAIL = "fail"
+    NONE = "none"
+
+
 def index(
     bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="A bundle: its directory or packed file.")],
     name: Annotated[str, typer.Option("--index", help="Name of the index; made if it does not exist.")],
@@ -56,6 +65,12 @@ def index(
             help="With --from-index: do not embed again; a sample shows whether they are BUNDLE's.",
         ),
     ] = False,
+    policy: Annotated[
+        Policy, typer.Option(help="Documents whose ids are there already: fail and none make them an error.")
+    ] = Policy.OVERWRITE,
+    meta_field: Annotated[
+        list[str] | None, typer.Option(help="Meta field that is embedded before the content; repeatable.")
+    ] = None,
     url: Annotated[str | None, typer.Option(help="Address of OpenSearch (default: $OPENSEARCH_URL).")] = None,
     dead_letters: Annotated[
         Path | None,
@@ -148,6 +163,8 @@ def index(
 
     cl-haystack index bundle --from-index haystack-default --index articles
     """
+    from haystack.document_stores.types import DuplicatePolicy
+
     from cl_haystack.errors import ConfigurationError
 
     if (corpus is None) == (from_index is None):
@@ -172,7 +189,13 @@ def index(
         compression_level=compression_level,
         truncate_dim=truncate_dim,
     )
-    common = {"dead_letters": dead_letters, "force_merge": force_merge, "drop_replicas": drop_replicas}
+    common = {
+        "policy": DuplicatePolicy[policy.name],
+        "meta_fields_to_embed": meta_field or (),
+        "dead_letters": dead_letters,
+        "force_merge": force_merge,
+        "drop_replicas": drop_replicas,
+    }
     with _reported(as_json=as_json), sigterm_interrupts(), progress_bar(f"indexing into {name}") as draw:
         if use_ray:
             work = _on_ray(bundle, url, name, settings, device)
@@ -196,6 +219,9 @@ def index(
 @contextmanager
 def _reported(*, as_json: bool) -> Iterator[None]:
     """Print what was done until then when an error, or Ctrl-C, ends the block."""
+    from haystack.document_stores.errors import DuplicateDocumentError
+
+    from cl_haystack.errors import IndexingError
     from cl_haystack.opensearch.indexing.unfinished import report_of
 
     try:
@@ -203,6 +229,8 @@ def _reported(*, as_json: bool) -> Iterator[None]:
     except BaseException as error:
         if (report := report_of(error)) is not None:
             _print(report, as_json=as_json)
+        if isinstance(error, DuplicateDocumentError):  # Haystack's, which is none of the command line's
+            raise IndexingError(str(error)) from error
         raise
 
 
