@@ -20,7 +20,7 @@ from haystack.document_stores.errors import DuplicateDocumentError
 from haystack.document_stores.types import DuplicatePolicy
 
 from cl_haystack.bundle import ModelBundle
-from cl_haystack.errors import RejectedDocumentsError
+from cl_haystack.errors import IndexingError, RejectedDocumentsError
 from cl_haystack.opensearch.failures import opensearch_errors
 from cl_haystack.opensearch.index import OpenSearchIndex
 from cl_haystack.opensearch.indexing.first_load import FirstLoad
@@ -140,9 +140,24 @@ def open_for_writing(index: OpenSearchIndex, bundle: ModelBundle, patience: Pati
     :param index: the index.
     :param bundle: the model that is going to write.
     :param patience: repeats requests; a server that does not answer at all is reported at once.
+    :raises IndexingError: the name is that of an alias which does not say where to write.
     """
     patience.first_request(index.ensure)
     patience(lambda: index.register_writer(bundle))
+    if len(index.checked) > 1:
+        patience(lambda: _check_write_index(index))
+
+
+def _check_write_index(index: OpenSearchIndex) -> None:
+    """Raise where an alias leads to several indices and none is for writing: all documents would fail."""
+    with opensearch_errors(index.connection.url, index.name):
+        found = index.connection.client().indices.get_alias(index=",".join(index.checked))
+    aliases = [entry["aliases"][index.name] for entry in found.values() if index.name in entry["aliases"]]
+    if aliases and not any(alias.get("is_write_index") for alias in aliases):
+        raise IndexingError(
+            f"index '{index.name}' at {index.connection.url} leads to several indices "
+            f"({', '.join(sorted(found))}), none of which is its write index; name one of them, or choose one"
+        )
 
 
 @contextmanager

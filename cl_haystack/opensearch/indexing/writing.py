@@ -186,8 +186,8 @@ class _Stream:
         if ledger.duplicates:
             first = ", ".join(map(repr, ledger.duplicates))
             raise DuplicateDocumentError(
-                f"index '{index}': {ledger.counts.duplicates:,} documents are there already: {first}; they stay "
-                "as they are, use DuplicatePolicy.OVERWRITE to replace or DuplicatePolicy.SKIP to keep them"
+                f"index '{index}': {ledger.counts.duplicates:,} documents are there already: {first}; they "
+                "stay as they are: use DuplicatePolicy.OVERWRITE to replace them, or SKIP to pass over them"
             )
 
     def _close(self, window: Window) -> None:

@@ -1,9 +1,11 @@
 """Whole jobs against a server in memory: what is refused, what is there already, what a journal keeps."""
 
 import json
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,12 +13,13 @@ from haystack import Document
 from haystack.document_stores.errors import DuplicateDocumentError
 from haystack.document_stores.types import DuplicatePolicy
 
-from cl_haystack.errors import RejectedDocumentsError
+from cl_haystack.errors import IndexingError, RejectedDocumentsError
 from cl_haystack.opensearch import OpenSearchIndex
-from cl_haystack.opensearch.indexing.jobs import index_documents
+from cl_haystack.opensearch.indexing.jobs import index_documents, open_for_writing
 from cl_haystack.opensearch.indexing.journal import Journal
 from cl_haystack.opensearch.indexing.report import DeadLetters, IndexingReport
 from cl_haystack.opensearch.indexing.unfinished import report_of
+from cl_haystack.opensearch.patience import Patience
 from tests.opensearch_fakes import MemoryServer, WordEncoder, tiny_bundle
 
 
@@ -123,3 +126,23 @@ def test_letters_are_on_disk_before_the_journal_says_that_a_window_is_done(
     files = {"dead_letters": tmp_path / "dead.jsonl", "journal": tmp_path / "journal"}
     index_into(MemoryServer(rejected=["d3"]), iter(corpus(4)), window_size=2, **files)
     assert steps == ["end", "sync", "end"]
+
+
+@pytest.mark.parametrize("write_index", [None, "new"])
+def test_an_alias_without_a_write_index_is_told_before_anything_is_embedded(write_index: str | None) -> None:
+    aliases = {name: {"is_write_index": True} if name == write_index else {} for name in ("old", "new")}
+    answer = {name: {"aliases": {"docs": entry, "other": {}}} for name, entry in aliases.items()}
+    client = SimpleNamespace(indices=SimpleNamespace(get_alias=lambda index: answer))
+    index: Any = SimpleNamespace(
+        name="docs",
+        checked=frozenset(answer),
+        ensure=lambda: None,
+        register_writer=lambda bundle: None,
+        connection=SimpleNamespace(url="http://server", client=lambda: client),
+    )
+    patience = Patience(0, threading.Event())
+    if write_index is not None:
+        open_for_writing(index, tiny_bundle(), patience)
+        return
+    with pytest.raises(IndexingError, match=r"'docs'.*several indices \(new, old\).*write index"):
+        open_for_writing(index, tiny_bundle(), patience)
