@@ -73,7 +73,7 @@ def open_journal(path: Path | None, job: dict[str, str]) -> Iterator[tuple[Journ
     :param path: the file; None keeps no journal.
     :param job: what the job is: a journal of another one is refused.
     :yields: the journal, and a function that removes it when the job has succeeded.
-    :raises IndexingError: the file belongs to another job, is in use, or is no journal.
+    :raises IndexingError: the file belongs to another job, is in use, is no journal, or the disk is full.
     """
     if path is None:
         yield Journal(None), lambda: None
@@ -84,7 +84,13 @@ def open_journal(path: Path | None, job: dict[str, str]) -> Iterator[tuple[Journ
         raise IndexingError(f"{path}: the journal cannot be opened ({error}); choose another file") from error
     with closing(connection):
         _claim(connection, path, job)
-        yield Journal(connection), path.unlink
+        try:
+            yield Journal(connection), path.unlink
+        except sqlite3.Error as error:
+            raise IndexingError(
+                f"{path}: the journal cannot be written or read ({error}); see that the disk is not full, then "
+                "run the job again"
+            ) from error
 
 
 def _claim(connection: sqlite3.Connection, path: Path, job: dict[str, str]) -> None:

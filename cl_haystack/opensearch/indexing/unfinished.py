@@ -23,10 +23,13 @@ def carry_report(error: BaseException, report: IndexingReport) -> None:
 def report_of(error: BaseException) -> IndexingReport | None:
     """Return what a job had done when an error ended it.
 
-    :param error: what ``index_documents`` raised.
+    :param error: what ``index_documents`` raised, or was raised from that.
     :returns: the report; None where the job had not begun.
     """
-    return cast(IndexingReport | None, getattr(error, _ATTRIBUTE, None))
+    report = cast(IndexingReport | None, getattr(error, _ATTRIBUTE, None))
+    if report is None and error.__cause__ is not None:
+        return report_of(error.__cause__)
+    return report
 
 
 class ReportOnError:
