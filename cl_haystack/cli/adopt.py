@@ -18,6 +18,9 @@ def adopt(
     meta_field: Annotated[
         list[str] | None, typer.Option(help="Meta field that was embedded before the content; repeatable.")
     ] = None,
+    truncate_dim: Annotated[
+        int | None, typer.Option(help="The index holds the first dimensions alone, of a Matryoshka model.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the comparison as JSON.")] = False,
 ) -> None:
     """Bind an existing index to the model, after checking that its vectors come from it.
@@ -29,8 +32,9 @@ def adopt(
     from cl_haystack.encoder import Encoder
     from cl_haystack.opensearch import OpenSearchIndex
 
-    encoder = Encoder.load(bundle)
-    with closing(OpenSearchIndex(url, name, encoder.bundle)) as index:
+    encoder = Encoder.load(bundle, truncate_dim=truncate_dim)
+    settings = None if truncate_dim is None else {"truncate_dim": truncate_dim}
+    with closing(OpenSearchIndex(url, name, encoder.bundle, settings=settings)) as index:
         reports = index.adopt(encoder, sample=sample, meta_fields_to_embed=meta_field or ())
     if as_json:
         print_json([asdict(report) for report in reports])

@@ -42,8 +42,15 @@ def reembed(
     meta_field: Annotated[
         list[str] | None, typer.Option(help="Meta field that is embedded before the content; repeatable.")
     ] = None,
+    truncate_dim: Annotated[
+        int | None, typer.Option(help="Keep the first dimensions alone, of a Matryoshka model.")
+    ] = None,
     force: Annotated[
-        bool, typer.Option("--force", help="Re-embed though the alias belongs to the model's space already.")
+        bool,
+        typer.Option(
+            "--force",
+            help="Re-embed though the alias belongs to the model's space already; for another --meta-field.",
+        ),
     ] = False,
     max_block: Annotated[
         float, typer.Option(help="Seconds that writers wait at most when the alias moves.")
@@ -84,8 +91,10 @@ def reembed(
     from cl_haystack.encoder.settings import as_device
     from cl_haystack.opensearch import OpenSearchIndex, reembed
 
-    encoder = Encoder.load(bundle, device=as_device(device))
-    with closing(OpenSearchIndex(url, alias, encoder.bundle)) as index, sigterm_interrupts():
+    encoder = Encoder.load(bundle, device=as_device(device), truncate_dim=truncate_dim)
+    settings = None if truncate_dim is None else {"truncate_dim": truncate_dim}
+    opened = OpenSearchIndex(url, alias, encoder.bundle, settings=settings)
+    with closing(opened) as index, sigterm_interrupts():
         checked = None if gate is None else _gate(index, gate, split, old_bundle, min_gain)
         with progress_bar(f"re-embedding {alias}") as on_progress:
             report = reembed(

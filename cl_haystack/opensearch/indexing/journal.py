@@ -88,8 +88,8 @@ def open_journal(path: Path | None, job: dict[str, str]) -> Iterator[tuple[Journ
             yield Journal(connection), path.unlink
         except sqlite3.Error as error:
             raise IndexingError(
-                f"{path}: the journal cannot be written or read ({error}); see that the disk is not full, then "
-                "run the job again"
+                f"{path}: the journal cannot be used ({error}); see that the disk is not full, then run "
+                "the job again"
             ) from error
 
 

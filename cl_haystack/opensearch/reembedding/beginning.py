@@ -33,12 +33,8 @@ def begin(index: OpenSearchIndex, old: ConcreteIndex, patience: Patience) -> Ope
     :returns: the new index.
     :raises IndexingError: its name is taken by something else, or the disks are too full.
     """
-    connection, name, cut = index.connection, successor_name(index), index.settings.truncate_dim
-    if name == old.name:
-        raise IndexingError(
-            f"alias '{index.name}' leads to '{name}' already, the index of this very model; documents cannot "
-            "be re-embedded into the index that they are in"
-        )
+    connection, cut = index.connection, index.settings.truncate_dim
+    name = successor_name(index, old.name)
     check_source(old.name, old.mapping)
     there = patience(lambda: find_index(connection, name))
     if there is not None:

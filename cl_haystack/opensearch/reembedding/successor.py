@@ -39,14 +39,18 @@ _OF_NO_INDEX = {"truncate_dim", "ef_search"}
 _OF_OTHER_FIELDS = {"analyzer", "fields", "number_of_shards", "number_of_replicas", "extra_settings"}
 
 
-def successor_name(index: OpenSearchIndex) -> str:
+def successor_name(index: OpenSearchIndex, old: str) -> str:
     """Return the name of the index that a model's vectors go to: ``<alias>-<short fingerprint>``.
 
     :param index: the alias, with the new model.
-    :returns: the name; with the dimension at its end where the vectors are cut.
+    :param old: the index that the alias leads to.
+    :returns: the name; with the dimension where the vectors are cut, and with ``again`` at its end where the
+        old index has that name, because its documents are embedded anew with the same model.
     """
     name = f"{index.name}-{index.bundle.fingerprint[:SHORT_ID_CHARS]}"
-    return name if index.dimension == index.bundle.dimension else f"{name}-{index.dimension}"
+    if index.dimension != index.bundle.dimension:
+        name = f"{name}-{index.dimension}"
+    return f"{name}-again" if name == old else name
 
 
 def successor_body(old: ConcreteIndex, index: OpenSearchIndex, server: ServerCapabilities) -> dict[str, Any]:
