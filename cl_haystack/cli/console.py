@@ -116,7 +116,9 @@ def _lines(title: str) -> Iterator[OnProgress]:
 def _plain(progress: Progress, elapsed_s: float) -> str:
     rate = progress.done / elapsed_s
     parts = [f"{progress.done:,}" if progress.total is None else f"{progress.done:,} of {progress.total:,}"]
-    if rate > 0:
+    if progress.done == progress.total:  # what is left is not counted, such as merging an index
+        parts.append("finishing")
+    elif rate > 0:
         parts.append(_rate(rate))
         if progress.total is not None:
             parts.append(f"{timedelta(seconds=round((progress.total - progress.done) / rate))} left")

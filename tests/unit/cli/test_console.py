@@ -25,3 +25,8 @@ def test_lines_are_written_even_while_the_work_stands_still(monkeypatch: pytest.
     assert lines[-1].endswith(" left, 5 written")
     time.sleep(0.1)
     assert written.getvalue().splitlines() == lines  # none after the end
+
+
+def test_what_comes_after_the_last_document_has_no_rate() -> None:
+    assert console._plain(Progress(10, 10, "10 written"), 7_200) == "10 of 10, finishing, 10 written"
+    assert console._plain(Progress(5, 10), 1) == "5 of 10, 5.0/s, 0:00:01 left"
