@@ -24,6 +24,8 @@ logger = logging.getLogger(__name__)
 
 Qrels = dict[str, dict[str, int]]
 
+MAX_GRADE = 1_000_000
+"""Of a judgement: trec_eval keeps a table that is as long as the highest grade."""
 _HEADER = ["query-id", "corpus-id", "score"]
 _NUM_EXAMPLES = 5
 
@@ -275,6 +277,10 @@ def _judgement(cells: list[str], path: Path, line: int) -> tuple[str, str, int]:
         raise DataError(f"{problem}, separated by tabs", path=path, line=line)
     query_id, document_id, grade = cells
     try:
-        return query_id, document_id, int(grade)
+        value = int(grade)
     except ValueError:
         raise DataError(f"grade {quote(grade)}; expected a whole number", path=path, line=line) from None
+    if value > MAX_GRADE:
+        problem = f"grade {quote(grade)}; expected a whole number of at most {MAX_GRADE:,}"
+        raise DataError(problem, path=path, line=line)
+    return query_id, document_id, value

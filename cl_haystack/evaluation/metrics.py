@@ -21,13 +21,13 @@ import math
 from collections.abc import Mapping, Sequence
 from types import ModuleType
 
+from cl_haystack.data.beir import MAX_GRADE
 from cl_haystack.errors import ConfigurationError, DataError, MissingExtraError, quote
 
 Metrics = dict[str, float]
 
 METRICS = ("ndcg", "recall", "mrr", "map", "precision", "success")
 _PROSE_NAMES = {"ndcg": "nDCG", "recall": "Recall", "mrr": "MRR", "map": "MAP"}
-_MAX_GRADE = 1_000_000
 _TREC_NAMES = {
     "ndcg": "ndcg_cut",
     "recall": "recall",
@@ -147,8 +147,8 @@ def _check(
     if not ks or min(ks) < 1:
         raise ConfigurationError(f"cut-offs are {list(ks)}; expected whole numbers of at least 1")
     for query, grades in qrels.items():
-        if max(grades.values(), default=0) > _MAX_GRADE:  # trec_eval's table is that long
-            raise DataError(f"query {quote(query)} has a grade above {_MAX_GRADE:,}; use small whole numbers")
+        if max(grades.values(), default=0) > MAX_GRADE:  # trec_eval's table is that long
+            raise DataError(f"query {quote(query)} has a grade above {MAX_GRADE:,}; use small whole numbers")
     for query, scores in run.items():
         for document, score in scores.items():
             if math.isnan(score):

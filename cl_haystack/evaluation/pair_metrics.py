@@ -98,6 +98,15 @@ def best_f1(scores: Floats, labels: Floats) -> float:
     return float(f1_values(precision_recall(scores, labels)).max())
 
 
+def f1_threshold(curve: PrecisionRecall) -> float:
+    """Return the threshold that reaches the highest F1; of several the strictest.
+
+    :param curve: the curve, of pairs among which there are duplicates.
+    :returns: the threshold.
+    """
+    return cut_below(curve, int(f1_values(curve).argmax()))
+
+
 def f1_values(curve: PrecisionRecall) -> Floats:
     """Return the harmonic mean of precision and recall at every score of a curve.
 

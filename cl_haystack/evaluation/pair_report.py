@@ -38,7 +38,7 @@ class PairStudy:
 
 
 def study_pairs(task: PairTask, results: Sequence[PairResult]) -> PairStudy:
-    """Compute intervals and comparisons.
+    """Compute intervals and comparisons, where there are two judgements or more.
 
     :param task: the pairs.
     :param results: the baseline where there is one, then the model.
@@ -46,10 +46,11 @@ def study_pairs(task: PairTask, results: Sequence[PairResult]) -> PairStudy:
     :raises MissingExtraError: scipy is not installed.
     """
     *before, result = results
+    sure = [name for name in task.metrics if task.num_judged(name) > 1]
     rows = [
         SystemRow(
             label=found.label,
-            metrics={name: pair_interval(task, found, name) for name in task.metrics},
+            metrics=found.metrics | {name: pair_interval(task, found, name) for name in sure},
             highlight=bool(before) and found is result,
         )
         for found in results
@@ -62,7 +63,7 @@ def study_pairs(task: PairTask, results: Sequence[PairResult]) -> PairStudy:
             on="all pairs",
         )
         for other in before
-        for name in task.metrics
+        for name in sure
     ]
     return PairStudy(task=task, results=results, rows=rows, comparisons=comparisons)
 

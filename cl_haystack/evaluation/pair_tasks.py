@@ -20,7 +20,14 @@ from cl_haystack.data.reading import read_numbered_pairs
 from cl_haystack.encoder.protocol import TextEncoder
 from cl_haystack.encoder.vectors import check_finite
 from cl_haystack.errors import DataError
-from cl_haystack.evaluation.pair_metrics import average_precision, best_f1, ranks, spearman
+from cl_haystack.evaluation.pair_metrics import (
+    average_precision,
+    best_f1,
+    f1_threshold,
+    precision_recall,
+    ranks,
+    spearman,
+)
 from cl_haystack.evaluation.significance import (
     Comparison,
     Floats,
@@ -62,6 +69,10 @@ class PairTask:
         graded = tuple(GRADED_METRICS) if np.isfinite(self.grades).any() else ()
         return graded + (tuple(LABELLED_METRICS) if np.isfinite(self.labels).any() else ())
 
+    def num_judged(self, metric: str) -> int:
+        """Return how many pairs have what a metric is computed of."""
+        return int(np.isfinite(self.grades if metric in GRADED_METRICS else self.labels).sum())
+
 
 class PairResult(BaseModel):
     """What a model gave for the pairs of a task, and how good that is."""
@@ -76,6 +87,8 @@ class PairResult(BaseModel):
     """Similarity of each pair, in the task's order."""
     num_pairs: int
     seconds: float
+    f1_threshold: float | None = None
+    """Similarity from which on pairs are taken for duplicates where F1 is best; None without duplicates."""
 
     def labelled(self, task: PairTask) -> tuple[Floats, Floats]:
         """Return scores and labels of the pairs that have a label."""
@@ -124,6 +137,7 @@ def read_pair_task(path: str | Path) -> PairTask:
             *odd_lines("lines are no pair and are left out", faults),
             *odd("pairs have neither score nor label and are left out", without),
             *_repeated(judged),
+            *_judged_alone(judged),
         ),
     )
 
@@ -164,7 +178,8 @@ def evaluate_pairs(
         seconds=time.perf_counter() - start,
     )
     metrics = {name: _statistic(name)(*_arrays(task, result, name)) for name in task.metrics}
-    return result.model_copy(update={"metrics": metrics})
+    threshold = f1_threshold(precision_recall(*result.labelled(task))) if metrics.get("f1") else None
+    return result.model_copy(update={"metrics": metrics, "f1_threshold": threshold})
 
 
 def pair_interval(task: PairTask, result: PairResult, metric: str) -> Interval:
@@ -242,4 +257,18 @@ def _repeated(pairs: Sequence[Pair]) -> list[Oddity]:
     return [
         *odd("pairs are there more than once, with the same judgement", repeated.elements()),
         *odd("pairs are there again with another judgement", contradicted),
+    ]
+
+
+def _judged_alone(pairs: Sequence[Pair]) -> list[Oddity]:
+    """Name the only pair with a score, or with a label: nothing can be drawn from one again and again."""
+    judged = {
+        "score": [pair.anchor for pair in pairs if pair.score is not None],
+        "label": [pair.anchor for pair in pairs if pair.label is not None],
+    }
+    return [
+        oddity
+        for name, anchors in judged.items()
+        if len(anchors) == 1
+        for oddity in odd(f"pairs have a {name}: too few for an interval or a comparison", anchors)
     ]

@@ -13,6 +13,7 @@ from markupsafe import Markup
 from cl_haystack.data import write_beside
 from cl_haystack.evaluation.drawing import require_matplotlib
 from cl_haystack.evaluation.metrics import metric_name
+from cl_haystack.evaluation.pair_metrics import f1_threshold
 from cl_haystack.evaluation.parts import Report, ScoreDistribution
 from cl_haystack.evaluation.plots import (
     bar_chart,
@@ -63,6 +64,7 @@ def render_report(report: Report) -> str:
         "points": points,
         "p_value": p_value,
         "spread": _spread,
+        "f1_threshold": f1_threshold,
     }
     metrics = list(dict.fromkeys(name for system in report.systems for name in system.metrics))
     return environment.get_template("report.html.jinja").render(

@@ -6,7 +6,7 @@ from cl_haystack.evaluation.metrics import metric_name
 from cl_haystack.evaluation.parts import ComparisonRow, CurvePoint, Gains, SystemRow
 from cl_haystack.evaluation.report import p_value, points
 from cl_haystack.evaluation.retrieval import RetrievalResult
-from cl_haystack.evaluation.significance import compare, metric_values, paired_bootstrap
+from cl_haystack.evaluation.significance import compare, mean_interval, metric_values, paired_bootstrap
 
 PRIMARY_METRIC = "ndcg@10"
 
@@ -76,11 +76,11 @@ def learning_curve(results: Sequence[tuple[int, RetrievalResult]], metric: str) 
 
     :param results: number of training pairs, 0 for the base model, and the evaluation after it.
     :param metric: what to show.
-    :returns: one point a result, with its interval.
+    :returns: one point a result, with its interval where there are two queries or more.
     :raises MissingExtraError: scipy is not installed.
     """
     return [
-        CurvePoint(num_pairs=num_pairs, value=paired_bootstrap(metric_values(result.per_query, metric)))
+        CurvePoint(num_pairs=num_pairs, value=mean_interval(metric_values(result.per_query, metric)))
         for num_pairs, result in sorted(results, key=lambda item: item[0])
     ]
 

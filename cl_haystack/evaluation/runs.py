@@ -7,10 +7,12 @@ from pathlib import Path
 import numpy as np
 
 from cl_haystack.data import write_beside
-from cl_haystack.data.lines import read_text_lines
+from cl_haystack.data.lines import OnFault, read_text_lines, refuse
 from cl_haystack.errors import DataError, quote
 
 Run = dict[str, dict[str, float]]
+
+_EXPECTED = "expected 'query Q0 document rank score label', as TREC's runs have"
 
 
 def ranked(scores: Mapping[str, float]) -> list[str]:
@@ -40,49 +42,50 @@ def write_run(path: str | Path, run: Mapping[str, Mapping[str, float]], *, label
                 file.write(f"{query} Q0 {document} {rank} {scores[document]!r} {tag}\n".encode())
 
 
-def read_run(path: str | Path) -> tuple[Run, str]:
+def read_run(path: str | Path, on_fault: OnFault = refuse) -> tuple[Run, str]:
     """Read a run in TREC's format, whatever system wrote it.
 
     Ranks are not read: like trec_eval, this orders by score.
 
     :param path: the file, with ``query Q0 document rank score label`` on each line.
+    :param on_fault: told each line that is none, or names a document a second time: the first stays.
     :returns: the run, in the file's order, and the label of its first line.
-    :raises DataError: the file is missing or empty, a line is broken, or a document is there twice.
+    :raises DataError: the file is missing or holds no line of a run, or a line cannot be used and nobody
+        wants to know.
     """
     path = Path(path)
     run: Run = {}
     label = ""
-    for line, text in read_text_lines(path):
-        cells = text.split()
-        if not cells:
+    for line, text in read_text_lines(path, on_fault):
+        if not text.strip():
             continue
-        if len(cells) != 6:
-            problem = (
-                f"found {quote(text)}; expected 'query Q0 document rank score label', as TREC's runs have"
-            )
-            raise DataError(problem, path=path, line=line)
-        query, _, document, _, score, tag = cells
+        try:
+            query, document, score, tag = _result(text, path, line)
+            if document in run.get(query, {}):
+                twice = f"document {quote(document)} is there a second time for query {quote(query)}"
+                raise DataError(f"{twice}; remove one", path=path, line=line)
+        except DataError as fault:
+            on_fault(fault, text.encode())
+            continue
         label = label or tag
-        found = run.setdefault(query, {})
-        if document in found:
-            problem = (
-                f"document {quote(document)} is there a second time for query {quote(query)}; remove one"
-            )
-            raise DataError(problem, path=path, line=line)
-        found[document] = _score(score, path, line)
+        run.setdefault(query, {})[document] = score
     if not run:
-        raise DataError("the file is empty; expected a run in TREC's format", path=path)
+        raise DataError(f"the file holds no line of a run; {_EXPECTED}", path=path)
     return run, label
 
 
-def _score(text: str, path: Path, line: int) -> float:
+def _result(text: str, path: Path, line: int) -> tuple[str, str, float, str]:
+    cells = text.split()
+    if len(cells) != 6:
+        raise DataError(f"found {quote(text)}; {_EXPECTED}", path=path, line=line)
+    query, _, document, _, number, tag = cells
     try:
-        score = float(text)
+        score = float(number)
     except ValueError:
         score = math.nan
     if math.isnan(score):
-        raise DataError(f"score {quote(text)}; expected a number", path=path, line=line)
-    return score
+        raise DataError(f"score {quote(number)}; expected a number", path=path, line=line)
+    return query, document, score, tag
 
 
 def _check_id(name: str, path: Path) -> None:

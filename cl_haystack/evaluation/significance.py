@@ -142,6 +142,16 @@ def paired_bootstrap(
     return Interval(mean=float(sample.mean()), low=float(low), high=float(high))
 
 
+def mean_interval(values: Sequence[float]) -> Interval:
+    """Return the mean of one system over its queries, with an interval where there are two or more.
+
+    :param values: one value a query, at least one.
+    :returns: mean and interval; an interval of no width where there is but one value.
+    :raises MissingExtraError: scipy is not installed.
+    """
+    return paired_bootstrap(values) if len(values) > 1 else Interval(values[0], values[0], values[0])
+
+
 def randomization_p_value(
     values: Sequence[float],
     baseline: Sequence[float],

@@ -8,7 +8,7 @@ from cl_haystack.data import RetrievalTask
 from cl_haystack.encoder.protocol import TextEncoder
 from cl_haystack.evaluation.parts import Variant
 from cl_haystack.evaluation.retrieval import RetrievalResult
-from cl_haystack.evaluation.significance import metric_values, paired_bootstrap
+from cl_haystack.evaluation.significance import mean_interval, metric_values
 
 _NUM_WARM_UP = 3
 _NUM_TIMED = 50
@@ -42,7 +42,7 @@ def measure_variant(
         took_ms.append(1000 * (time.perf_counter() - start))
     return Variant(
         label=result.label,
-        quality=paired_bootstrap(metric_values(result.per_query, metric)),
+        quality=mean_interval(metric_values(result.per_query, metric)),
         latency_ms=float(np.median(took_ms)),
         num_bytes=num_bytes,
     )

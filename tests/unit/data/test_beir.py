@@ -176,6 +176,7 @@ def test_a_broken_query_is_named(directory, line, part):
         ("q1\td1\t1\n", 1, "expected the header"),
         (HEADER + "q1 d1 1\n", 2, "separated by tabs"),
         (HEADER + "\nq1\td1\tyes\n", 3, "grade 'yes'; expected a whole number"),
+        (HEADER + "q1\td1\t1000001\n", 2, "grade '1000001'; expected a whole number of at most 1,000,000"),
         (HEADER + "q1\t\t1\n", 2, "expected query id, document id and grade"),
         (HEADER + "q1\td1\t1\nq1\td1\t2\n", 3, "grade 2 contradicts 1"),
         (HEADER, None, "no judgement"),

@@ -12,9 +12,11 @@ from cl_haystack.errors import ConfigurationError, DataError
 from cl_haystack.evaluation.pair_metrics import (
     average_precision,
     best_f1,
+    f1_threshold,
     precision_recall,
     spearman,
 )
+from cl_haystack.evaluation.pair_report import pair_report, study_pairs
 from cl_haystack.evaluation.pair_tasks import (
     PairResult,
     compare_pairs,
@@ -22,6 +24,7 @@ from cl_haystack.evaluation.pair_tasks import (
     pair_interval,
     read_pair_task,
 )
+from cl_haystack.evaluation.report import render_report
 from cl_haystack.evaluation.thresholds import choose_threshold
 
 SCORED = st.lists(
@@ -62,6 +65,8 @@ def test_the_curve_and_the_best_f1_are_those_of_trying_every_threshold(scored):
         f1 = max(f1, 2 * hits / (taken.sum() + labels.sum()))
     assert len(curve.scores) == len(set(scores.tolist()))
     assert best_f1(scores, labels) == pytest.approx(f1)
+    taken = scores >= f1_threshold(curve)
+    assert 2 * labels[taken].sum() / (taken.sum() + labels.sum() or 1) == pytest.approx(f1)
 
 
 @settings(deadline=None)
@@ -114,6 +119,9 @@ def test_pairs_are_scored_each_text_once(pairs_file):
     assert result.scores == pytest.approx([np.cos(0.01 * (i + 1)) for i in range(60)], abs=1e-6)
     assert result.metrics["spearman"] == pytest.approx(1)
     assert set(result.metrics) == {"spearman", "average_precision", "f1"}
+    taken = np.asarray(result.scores) >= result.f1_threshold
+    labels = np.asarray(task.labels)
+    assert 2 * labels[taken].sum() / (taken.sum() + labels.sum()) == pytest.approx(result.metrics["f1"])
     assert PairResult.model_validate_json(result.model_dump_json()) == result
     interval = pair_interval(task, result, "average_precision")
     assert interval.low < interval.mean == result.metrics["average_precision"] < interval.high
@@ -143,39 +151,94 @@ def result_of(task, scores):
     )
 
 
+MANY_SCORED = st.lists(
+    st.tuples(st.integers(0, 20).map(lambda step: step / 20), st.integers(1, 40), st.integers(0, 40)),
+    min_size=2,
+    max_size=8,
+    unique_by=lambda group: group[0],
+).map(lambda groups: [(s, label) for s, ones, zeros in groups for label in [1] * ones + [0] * zeros])
+
+
+def labelled_task(path, labels):
+    records = [{"anchor": f"a{i}", "positive": "b", "label": int(label)} for i, label in enumerate(labels)]
+    return read_pair_task(write(path, records))
+
+
 @settings(deadline=None)
-@given(SCORED, st.sampled_from([0.5, 0.75, 0.9, 1.0]))
-def test_a_threshold_has_the_wanted_precision_and_no_lower_one_has(tmp_path_factory, scored, wanted):
+@given(MANY_SCORED, st.sampled_from([0.3, 0.5, 0.75, 0.9]))
+def test_a_threshold_surely_has_the_wanted_precision_and_no_lower_one_has(tmp_path_factory, scored, wanted):
+    from scipy import stats
+
     scores, labels = arrays(scored)
-    path = write(
-        tmp_path_factory.mktemp("t") / "p.jsonl",
-        [{"anchor": f"a{i}", "positive": "b", "label": int(label)} for i, label in enumerate(labels)],
-    )
-    task = read_pair_task(path)
-    reachable = [
-        t for t in set(scores.tolist()) if labels[scores >= t].mean() >= wanted and labels[scores >= t].any()
-    ]
-    if not reachable:
-        with pytest.raises(DataError, match=r"no threshold has a precision|none of .* has label 1"):
+    task = labelled_task(tmp_path_factory.mktemp("t") / "p.jsonl", labels)
+
+    def sure(threshold):
+        right = labels[scores >= threshold]
+        test = stats.binomtest(int(right.sum()), len(right), alternative="greater")
+        return test.proportion_ci(0.9, method="wilson").low >= wanted
+
+    reachable = [threshold for threshold in set(scores.tolist()) if sure(threshold)]
+    if labels.all() or not reachable:
+        with pytest.raises(DataError, match=r"no threshold surely|all of .* have label 1|it takes \d+ to be"):
             choose_threshold(task, result_of(task, scores), precision=wanted)
         return
     found = choose_threshold(task, result_of(task, scores), precision=wanted)
     taken = scores >= found.score
     assert (taken == (scores >= min(reachable))).all()
     assert found.precision == pytest.approx(labels[taken].mean())
-    assert found.precision >= wanted
+    assert found.precision > wanted
     assert found.recall == pytest.approx(labels[taken].sum() / labels.sum())
     assert found.precision_ci95[0] - 1e-9 <= found.precision <= found.precision_ci95[1] + 1e-9
     assert (found.pairs, found.positives) == (len(labels), labels.sum())
 
 
+def test_nine_in_ten_thresholds_keep_the_precision_on_other_pairs(tmp_path):
+    """Normal scores, those of duplicates 2.5 higher: a threshold's precision on all such pairs is known."""
+    from scipy.stats import norm
+
+    rng = np.random.default_rng(0)
+    labels = np.tile([1, 0], 300)
+    task = labelled_task(tmp_path / "p.jsonl", labels)
+    true = []
+    for _ in range(100):
+        found = choose_threshold(task, result_of(task, rng.normal(2.5 * labels)), precision=0.9)
+        true.append(norm.sf(found.score - 2.5) / (norm.sf(found.score - 2.5) + norm.sf(found.score)))
+    assert np.mean(np.array(true) >= 0.9) >= 0.85
+    assert np.mean(true) < 0.95  # no more precise than need be: that would cost recall
+
+
 def test_a_precision_that_cannot_be_is_refused(pairs_file):
     task = read_pair_task(pairs_file)
-    for precision in (0, 1.5):
-        with pytest.raises(ConfigurationError, match="above 0 and at most 1"):
+    for precision in (0, 1, 1.5):
+        with pytest.raises(ConfigurationError, match="above 0 and below 1"):
             choose_threshold(task, result_of(task, [0.5] * 60), precision=precision)
-    with pytest.raises(DataError, match=r"the highest is 0\.417, at a recall of 1\.000"):
+    with pytest.raises(DataError, match=r"right on 0\.417 of 60 pairs, at a recall of 1\.000"):
         choose_threshold(task, result_of(task, [0.5] * 60), precision=0.9)
+    with pytest.raises(DataError, match=r"25 pairs have label 1; it takes 32 to be sure of .* 0\.95"):
+        choose_threshold(task, result_of(task, [0.5] * 60), precision=0.95)
+
+
+@pytest.mark.parametrize(("label", "found"), [(1, "all of 60 labelled pairs have"), (0, "none of 60 .* has")])
+def test_a_threshold_needs_duplicates_and_others(tmp_path, label, found):
+    task = labelled_task(tmp_path / "p.jsonl", [label] * 60)
+    with pytest.raises(DataError, match=f"{found} label 1; a threshold needs duplicates and others"):
+        choose_threshold(task, result_of(task, [0.5] * 60), precision=0.5)
+
+
+def test_one_label_among_grades_has_neither_interval_nor_comparison(tmp_path):
+    records = [{"anchor": f"a{i} 0", "positive": f"b 0.{i}", "score": 1 - i / 10} for i in range(10)]
+    records[3]["label"] = 1
+    task = read_pair_task(write(tmp_path / "p.jsonl", records))
+    assert [str(oddity) for oddity in task.oddities] == [
+        "1 pairs have a label: too few for an interval or a comparison ('a3 0')"
+    ]
+    one, other = (evaluate_pairs(task, Scripted(), label=label) for label in ("one", "other"))
+    study = study_pairs(task, [one, other])
+    assert [row.comparison.metric for row in study.comparisons] == ["spearman"]
+    assert study.rows[0].metrics["f1"] == 1
+    assert study.rows[0].metrics["spearman"].low <= 1
+    assert list(study.rows[0].metrics) == list(task.metrics)
+    assert "<svg" in render_report(pair_report(study))
 
 
 def test_models_are_compared_pair_by_pair(pairs_file):

@@ -6,6 +6,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cl_haystack.data import RetrievalTask
+from cl_haystack.data.lines import Faults
 from cl_haystack.encoder import exact_search
 from cl_haystack.errors import ConfigurationError, DataError, EncodingError
 from cl_haystack.evaluation import (
@@ -160,7 +161,7 @@ def test_a_run_comes_back_from_its_file(tmp_path, run):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("", "the file is empty"),
+        ("", "the file holds no line of a run; expected 'query Q0 document"),
         (
             "q1 Q0 d1 1 0.5\n",
             r"run:1: found 'q1 Q0 d1 1 0\.5'; expected 'query Q0 document rank score label'",
@@ -177,6 +178,17 @@ def test_a_broken_run_is_named_with_its_line(tmp_path, content, message):
     (tmp_path / "run").write_text(content)
     with pytest.raises(DataError, match=message):
         read_run(tmp_path / "run")
+
+
+def test_a_run_is_read_on_behind_broken_lines(tmp_path):
+    lines = ["x", "q1 Q0 d1 1 0.5 a", "q1 Q0 d2 2 nan a", "q1 Q0 d1 3 0.4 a", "", "q2 Q0 d1 1 0.1 a"]
+    (tmp_path / "run").write_text("\n".join(lines), encoding="utf-8")
+    faults = Faults()
+    assert read_run(tmp_path / "run", faults) == ({"q1": {"d1": 0.5}, "q2": {"d1": 0.1}}, "a")
+    assert [fault[:6] for fault in faults.first] == ["line 1", "line 3", "line 4"]
+    (tmp_path / "run").write_text("x\ny\n")
+    with pytest.raises(DataError, match="holds no line of a run"):
+        read_run(tmp_path / "run", faults)
 
 
 def test_a_run_file_refuses_ids_that_it_cannot_hold(tmp_path):
