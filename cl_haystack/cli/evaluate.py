@@ -1,6 +1,6 @@
 """``cl-haystack evaluate``: how good a model is, and whether it is better than another."""
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -8,8 +8,14 @@ import typer
 
 from cl_haystack.cli.query import Mode
 
+_FOR_RETRIEVAL = (
+    *("--split", "--top-k", "--index", "--mode", "--filters", "--url"),
+    *("--trained-on", "--control", "--variant", "--curve", "--save-run", "--mteb"),
+)
+
 
 def evaluate(
+    context: typer.Context,
     model: Annotated[
         str,
         typer.Argument(
@@ -98,27 +104,18 @@ def evaluate(
     from cl_haystack.cli import evaluate_pairs, evaluate_retrieval
 
     if data.is_file():
-        given = {
-            "--index": index,
-            "--trained-on": trained_on,
-            "--control": control,
-            "--variant": variant,
-            "--curve": curve,
-            "--save-run": save_run,
-            "--mteb": mteb,
-        }
-        _refuse(given, "is for retrieval: give a BEIR directory")
+        _refuse(context, _FOR_RETRIEVAL, "is for retrieval: give a BEIR directory")
         evaluate_pairs.run(
             model, data, baseline=baseline, calibrate=calibrate or [], report=report, as_json=as_json
         )
         return
-    _refuse({"--calibrate": calibrate}, "needs a file of labelled pairs")
+    _refuse(context, ["--calibrate"], "needs a file of labelled pairs")
     if index is None:
-        _refuse({"--filters": filters}, "needs --index")
-        if mode != Mode.dense:
-            raise typer.BadParameter(f"{mode} searches an index: name it with --index", param_hint="--mode")
+        _refuse(context, ["--mode", "--filters", "--url"], "needs --index")
     if baseline is None:
-        _refuse({"--trained-on": trained_on, "--control": control}, "compares: name a --baseline")
+        _refuse(context, ["--trained-on", "--control"], "compares: name a --baseline")
+    if report is None:
+        _refuse(context, ["--variant", "--curve"], "is shown in the report: name one with --report")
     evaluate_retrieval.run(
         evaluate_retrieval.Request(
             model=model,
@@ -142,7 +139,9 @@ def evaluate(
     )
 
 
-def _refuse(given: Mapping[str, object], why: str) -> None:
-    for option, value in given.items():
-        if value:
+def _refuse(context: typer.Context, options: Sequence[str], why: str) -> None:
+    """Say of an option that was given that it would have no effect."""
+    for option in options:
+        source = context.get_parameter_source(option.removeprefix("--").replace("-", "_"))
+        if source is not None and source.name == "COMMANDLINE":
             raise typer.BadParameter(f"{option} {why}", param_hint=option)

@@ -1,7 +1,7 @@
 """``cl-haystack evaluate`` of retrieval: metrics, comparisons, report."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,20 +11,13 @@ from rich.markup import escape
 
 from cl_haystack.cli.console import err, out, print_json, progress_bar
 from cl_haystack.cli.evaluate_output import circumstances, comparisons_json, intervals_json, print_figures
-from cl_haystack.cli.models import (
-    describe_model,
-    graph_bytes,
-    is_run_file,
-    open_index,
-    open_model,
-    training_of,
-)
+from cl_haystack.cli.evaluate_systems import Opened, System, evaluate_system, open_system, open_systems
+from cl_haystack.cli.models import describe_model, graph_bytes, is_run_file, open_index, training_of
 from cl_haystack.cli.query import Mode
 from cl_haystack.cli.search_options import parse_filters
 
 if TYPE_CHECKING:
     from cl_haystack.data import RetrievalTask
-    from cl_haystack.encoder import TextEncoder
     from cl_haystack.evaluation import RetrievalResult
     from cl_haystack.evaluation.parts import ComparisonRow, CurvePoint, Variant
     from cl_haystack.evaluation.retrieval_report import RetrievalStudy
@@ -70,42 +63,34 @@ class Others:
     notes: Sequence[str] = ()
 
 
-@dataclass(frozen=True)
-class System:
-    """What was evaluated: a model, or a run file, which has no encoder."""
-
-    result: "RetrievalResult"
-    encoder: "TextEncoder | None"
-
-
 def run(request: Request) -> None:
     """Evaluate, compare, tell."""
     from cl_haystack.data import read_beir
-    from cl_haystack.evaluation.drawing import require_matplotlib
     from cl_haystack.evaluation.exchange import write_mteb
     from cl_haystack.evaluation.report import write_report
     from cl_haystack.evaluation.retrieval_report import retrieval_report
     from cl_haystack.evaluation.runs import write_run
-    from cl_haystack.evaluation.significance import require_scipy
 
-    if request.baseline or request.report:  # say what is missing before minutes of work, not after
-        require_scipy()
-    if request.report:
-        require_matplotlib()
+    _check(request)
     curve_runs = [_curve_point(text) for text in request.curve]
     task = read_beir(request.directory, request.split)
     others = _others(request, task)
+    before, model, variants = _open_all(request)
     curve = _curve(task, curve_runs, request.top_k)
-    before = [_evaluate(task, request.baseline, request.top_k)] if request.baseline else []
-    system = (
-        _evaluate_on_index(task, request) if request.index else _evaluate(task, request.model, request.top_k)
-    )
+    systems = [evaluate_system(task, opened, request.top_k) for opened in before]
+    systems += [
+        _evaluate_on_index(task, request, model)
+        if request.index
+        else evaluate_system(task, model, request.top_k)
+    ]
+    result = systems[-1].result
     if request.save_run:
-        write_run(request.save_run, system.result.run, label=system.result.label)
+        write_run(request.save_run, result.run, label=result.label)
     if request.mteb:
-        write_mteb(request.mteb, task, system.result)
-    study = _study(request, task, [*before, system], others, curve)
+        write_mteb(request.mteb, task, result)
+    study = _study(request, task, systems, others, [*before, model])
     if request.report:
+        study = replace(study, curve=curve, **_for_the_report(request, task, systems, variants))
         write_report(request.report, retrieval_report(study))
     if request.as_json:
         print_json(_as_json(study))
@@ -116,27 +101,38 @@ def run(request: Request) -> None:
         err.print(f"report: {request.report}")
 
 
-def _evaluate(task: "RetrievalTask", model: str, top_k: int) -> System:
-    from cl_haystack.evaluation import evaluate_retrieval
-    from cl_haystack.evaluation.retrieval import evaluate_given_run
-    from cl_haystack.evaluation.runs import read_run
+def _check(request: Request) -> None:
+    """Say what is missing or cannot be before minutes of work, not after."""
+    from cl_haystack.evaluation.drawing import require_matplotlib
+    from cl_haystack.evaluation.significance import require_scipy
 
-    if is_run_file(model):
-        found, label = read_run(model)
-        return System(evaluate_given_run(task, found, label=label, top_k=top_k), None)
-    encoder, label = open_model(model)
-    with progress_bar(f"evaluating {label}") as on_progress:
-        result = evaluate_retrieval(task, encoder, label=label, top_k=top_k, on_progress=on_progress)
-    return System(result, encoder)
+    if request.baseline or request.report:
+        require_scipy()
+    if request.report:
+        require_matplotlib()
+    if request.control and any(is_run_file(str(name)) for name in (request.model, request.baseline)):
+        problem = "asks the models once more, and a run file answers the queries of one task; give models"
+        raise typer.BadParameter(problem, param_hint="--control")
 
 
-def _evaluate_on_index(task: "RetrievalTask", request: Request) -> System:
+def _open_all(request: Request) -> tuple[list[Opened], Opened, list[Opened]]:
+    """Open baseline, model and variants, so that a name that is none is told before the work."""
+    opened = open_systems([*filter(None, [request.baseline]), request.model, *request.variants])
+    place = 1 if request.baseline else 0
+    return opened[:place], opened[place], opened[place + 1 :]
+
+
+def _evaluate_on_index(task: "RetrievalTask", request: Request, model: Opened) -> System:
+    from cl_haystack.errors import ConfigurationError
     from cl_haystack.evaluation import evaluate_search
     from cl_haystack.evaluation.live import index_search
 
-    name = str(request.index)
+    name, encoder = str(request.index), model.encoder
+    if encoder is None:
+        raise ConfigurationError(
+            f"{request.model} is a run file, which cannot search an index; give a bundle"
+        )
     filters = parse_filters([request.filters] if request.filters else [])
-    encoder, _ = open_model(request.model)
     with open_index(name, request.url, encoder, request.model) as target:
         found = target.count()
         if found != task.num_documents:
@@ -180,46 +176,52 @@ def _study(
     task: "RetrievalTask",
     systems: Sequence[System],
     others: Others,
-    curve: "Sequence[CurvePoint]",
+    models: Sequence[Opened],
 ) -> "RetrievalStudy":
     from cl_haystack.evaluation.retrieval_report import RetrievalStudy
     from cl_haystack.evaluation.rows import system_row
 
     *before, system = systems
-    intervals = system.result.num_queries > 1 and find_spec("scipy") is not None
+    many = system.result.num_queries > 1
+    intervals = many and find_spec("scipy") is not None
     rows = [
         system_row(s.result, _SHOWN, intervals=intervals, highlight=s is system and bool(before))
         for s in systems
     ]
     study: dict[str, Any] = {"task": task, "results": [s.result for s in systems], "rows": rows}
-    if before:
-        study["comparisons"], untold = _comparisons(request, others, system, before[0])
-        study["notes"] = [*others.notes, *untold]
-    if request.report:
-        study |= _for_the_report(request, task, systems, curve)
+    untold = [] if many else ["a single judged query: neither intervals nor comparisons can be told"]
+    if before and many:
+        study["comparisons"], untold = _comparisons(request, others, systems, models)
+    study["notes"] = [*others.notes, *untold]
     return RetrievalStudy(**study)
 
 
 def _comparisons(
-    request: Request, others: Others, system: System, before: System
+    request: Request, others: Others, systems: Sequence[System], models: Sequence[Opened]
 ) -> "tuple[list[ComparisonRow], list[str]]":
-    """Compare on all queries, then on their parts; and say of which parts nothing can be told."""
+    """Compare on all queries, on their parts and on the control; and say of which nothing can be told."""
     from cl_haystack.evaluation.rows import comparison_row
 
-    rows, untold = [comparison_row(system.result, before.result)], []
+    before, result = (system.result for system in systems)
+    rows = [comparison_row(result, before)]
+    untold = []
     for view in others.views:
         if len(view.queries) > 1:
-            rows.append(comparison_row(system.result, before.result, queries=view.queries, on=view.name))
+            rows.append(comparison_row(result, before, queries=view.queries, on=view.name))
         else:
             untold.append(f"{view.name}: {len(view.queries)} queries, too few to compare")
     if (control := others.control) is not None:
-        one, two = (_evaluate(control, str(m), request.top_k) for m in (request.model, request.baseline))
-        rows.append(comparison_row(one.result, two.result, on=f"control: {control.name}"))
+        name = f"control: {control.name}"
+        if len(control.queries) > 1:
+            before, result = (evaluate_system(control, model, request.top_k).result for model in models)
+            rows.append(comparison_row(result, before, on=name))
+        else:
+            untold.append(f"{name}: a single judged query, too few to compare")
     return rows, untold
 
 
 def _for_the_report(
-    request: Request, task: "RetrievalTask", systems: Sequence[System], curve: "Sequence[CurvePoint]"
+    request: Request, task: "RetrievalTask", systems: Sequence[System], variants: Sequence[Opened]
 ) -> dict[str, Any]:
     from cl_haystack.evaluation.sample import draw_sample, encode_sample
 
@@ -235,19 +237,20 @@ def _for_the_report(
     return {
         "sample": sample,
         "vectors": vectors,
-        "variants": _variants(request, task, systems[-1]),
-        "curve": curve,
+        "variants": _variants(request, task, systems[-1], variants),
         "datasheet": {label: facts for label, facts in trained.items() if facts},
         "provenance": {name: describe_model(value) for name, value in models.items()}
         | circumstances(request.directory),
     }
 
 
-def _variants(request: Request, task: "RetrievalTask", system: System) -> "list[Variant]":
+def _variants(
+    request: Request, task: "RetrievalTask", system: System, variants: Sequence[Opened]
+) -> "list[Variant]":
     from cl_haystack.evaluation.rows import PRIMARY_METRIC
     from cl_haystack.evaluation.variants import measure_variant
 
-    others = [_evaluate(task, name, request.top_k) for name in request.variants]
+    others = [evaluate_system(task, opened, request.top_k) for opened in variants]
     return [
         measure_variant(task, s.result, s.encoder, metric=PRIMARY_METRIC, num_bytes=graph_bytes(s.encoder))
         for s in ([system, *others] if others else [])
@@ -258,7 +261,7 @@ def _variants(request: Request, task: "RetrievalTask", system: System) -> "list[
 def _curve(task: "RetrievalTask", curve: Sequence[tuple[int, str]], top_k: int) -> "list[CurvePoint]":
     from cl_haystack.evaluation.rows import PRIMARY_METRIC, learning_curve
 
-    found = [(num_pairs, _evaluate(task, path, top_k).result) for num_pairs, path in curve]
+    found = [(num_pairs, evaluate_system(task, open_system(path), top_k).result) for num_pairs, path in curve]
     return learning_curve(found, PRIMARY_METRIC)
 
 
@@ -272,7 +275,8 @@ def _as_json(study: "RetrievalStudy") -> dict[str, Any]:
     }
     if before:
         comparisons = comparisons_json(study.comparisons)
-        shown |= {"baseline": _facts(before[0]), "comparison": comparisons[0], "comparisons": comparisons}
+        first = comparisons[0] if comparisons else None
+        shown |= {"baseline": _facts(before[0]), "comparison": first, "comparisons": comparisons}
     return shown
 
 

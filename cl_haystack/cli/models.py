@@ -1,6 +1,6 @@
 """A model on the command line: a bundle or a checkpoint, told apart by what lies in its folder."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -52,6 +52,23 @@ def open_model(model: str) -> "tuple[TextEncoder, str]":
     except ImportError as error:
         raise MissingExtraError(error.name or "torch", "train") from None
     return SentenceEncoder.load(model), path.name or model
+
+
+def told_apart(labels: Sequence[str], models: Sequence[str]) -> list[str]:
+    """Return labels of which no two are equal, so that neither tables nor sentences confuse two models.
+
+    :param labels: what each model is called.
+    :param models: how each was named on the command line.
+    :returns: the labels, with that name where another has the same; numbered where that is the same, too.
+    """
+    found = [
+        label if labels.count(label) == 1 else model if model.endswith(label) else f"{label} from {model}"
+        for label, model in zip(labels, models, strict=True)
+    ]
+    return [
+        label if found.count(label) == 1 else f"{label} ({found[: place + 1].count(label)})"
+        for place, label in enumerate(found)
+    ]
 
 
 def is_run_file(model: str) -> bool:

@@ -12,7 +12,7 @@ from rich.console import Console
 
 from cl_haystack.bundle import ModelBundle
 from cl_haystack.cli.main import main
-from cl_haystack.cli.models import describe_model
+from cl_haystack.cli.models import describe_model, told_apart
 from cl_haystack.export import export_bundle
 from cl_haystack.training.checkpoint import TRAINING_FILE
 from tests.fake_hub import REPOSITORY, FakeHub
@@ -150,3 +150,16 @@ def test_why_names_the_nearest_pairs_and_whether_the_model_was_trained_on_them(
         said = json.loads(run("inspect", bundle, "--why", "apple", "red", "--pairs", pairs, "--json"))
         assert [pair["positive"] for pair in said["pairs"]] == ["red"]
         assert said["trained_on_them"] is known
+
+
+@pytest.mark.parametrize(
+    ("labels", "models", "expected"),
+    [
+        (["a", "b"], ["x/a", "x/b"], ["a", "b"]),
+        (["a", "a", "b"], ["x/a", "y/a", "b"], ["x/a", "y/a", "b"]),
+        (["run", "run"], ["one.trec", "two.trec"], ["run from one.trec", "run from two.trec"]),
+        (["a (fp32)", "a (fp32)"], ["x/a", "x/a"], ["a (fp32) from x/a (1)", "a (fp32) from x/a (2)"]),
+    ],
+)
+def test_models_of_one_name_are_told_apart(labels: list[str], models: list[str], expected: list[str]) -> None:
+    assert told_apart(labels, models) == expected

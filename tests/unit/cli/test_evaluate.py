@@ -1,7 +1,9 @@
 """``evaluate`` and ``pairs`` from the command line, with a real bundle of a tiny, senseless model."""
 
 import json
+import shutil
 import sys
+from itertools import pairwise
 
 import pytest
 
@@ -105,7 +107,15 @@ def test_a_task_of_one_query_has_no_interval(run, bundle, task_directory, tmp_pa
     (task_directory / "qrels" / "one.tsv").write_text("query-id\tcorpus-id\tscore\nq0\td0\t1\n")
     found = json.loads(run("evaluate", bundle, task_directory, "--split", "one", "--json"))
     assert found["intervals"] == {}
-    run("evaluate", bundle, task_directory, "--split", "one", "--report", tmp_path / "report.html")
+    saved, report = tmp_path / "run.trec", tmp_path / "report.html"
+    command = ("evaluate", bundle, task_directory, "--split", "one", "--report", report)
+    shown = run(*command, "--save-run", saved)
+    assert "a single judged query: neither intervals nor comparisons" in shown
+    parts = ("--baseline", saved, "--curve", f"0={saved}", "--variant", bundle)
+    found = json.loads(run(*command, *parts, "--json"))
+    assert found["metrics"] == found["baseline"]["metrics"]
+    assert (found["comparison"], found["comparisons"]) == (None, [])
+    assert "<h2>Learning curve</h2>" in report.read_text()
 
 
 def test_without_scipy_the_figures_come_without_intervals(run, bundle, task_directory, monkeypatch):
@@ -154,6 +164,25 @@ def test_what_a_run_leaves_out_is_told(run, bundle, task_directory, tmp_path):
     saved.write_text("".join(line for line in lines if not line.startswith("q3 ")))
     shown = " ".join(run("evaluate", saved, task_directory).split())
     assert "1 queries are not answered by the run and score 0 ('q3')" in shown
+    before = json.loads(run("evaluate", saved, task_directory, "--json"))
+    saved.write_text("no line of a run\n" + saved.read_text() + "q1 Q0 d1 1 high x\nq1 Q0 d1 1 0.5 x\n")
+    found = json.loads(run("evaluate", saved, task_directory, "--json"))
+    assert found["metrics"] == before["metrics"]
+    assert found["run_oddities"][0].startswith("3 lines are none of a run, or name a document again, and are")
+    assert "line 1: found 'no line of a run" in found["run_oddities"][0]
+
+
+def test_systems_of_one_name_are_told_apart(run, bundle, checkpoint, task_directory, labelled, tmp_path):
+    one, two = (shutil.copytree(checkpoint, tmp_path / name / "checkpoint") for name in "ab")
+    report = tmp_path / "report.html"
+    shown = json.loads(run("evaluate", two, task_directory, "--baseline", one, "--report", report, "--json"))
+    assert (shown["baseline"]["system"], shown["system"]) == (str(one), str(two))
+    assert f"{two} cannot be distinguished from {one} on" in " ".join(report.read_text().split())
+    again = json.loads(run("evaluate", bundle, labelled, "--baseline", bundle, "--report", report, "--json"))
+    label = again["baseline"]["system"].removesuffix(" (1)")
+    assert label.endswith(f", fp32) from {bundle}")
+    assert again["system"] == f"{label} (2)"
+    assert f"<small>against {label} (1)</small>" in report.read_text()
 
 
 def test_every_part_of_a_study_comes_into_the_report(run, bundle, task_directory, tmp_path):
@@ -210,9 +239,10 @@ def test_a_control_task_is_compared_too(run, bundle, task_directory):
 @pytest.fixture
 def labelled(tmp_path):
     records = [
-        {"anchor": f"the {one}", "positive": f"the {other}", "label": int(one == other)}
-        for one in ANIMALS
-        for other in ANIMALS[:4]
+        {"anchor": f"{first} {one}", "positive": f"{first} {other}", "label": int(one == other)}
+        for first in ANIMALS[:4]
+        for one, next_one in pairwise([*ANIMALS, ANIMALS[0]])
+        for other in (one, next_one)
     ]
     path = tmp_path / "labelled.jsonl"
     path.write_text("".join(json.dumps(record) + "\n" for record in records))
@@ -220,8 +250,6 @@ def labelled(tmp_path):
 
 
 def test_a_threshold_comes_into_the_bundle_which_stays_verified(run, bundle, labelled, tmp_path):
-    import shutil
-
     from cl_haystack.bundle import ModelBundle
 
     own = tmp_path / "bundle"
@@ -241,7 +269,7 @@ def test_a_threshold_comes_into_the_bundle_which_stays_verified(run, bundle, lab
     )  # the same text twice is the most similar
     threshold = ModelBundle.load(own).manifest.calibration["thresholds"]["duplicate"]
     assert found["thresholds"]["duplicate"]["score"] == threshold.score < 1
-    assert (threshold.precision, threshold.recall, threshold.pairs, threshold.positives) == (1, 1, 40, 4)
+    assert (threshold.precision, threshold.recall, threshold.pairs, threshold.positives) == (1, 1, 80, 40)
     assert "int8_scale" in ModelBundle.load(own).manifest.calibration
     assert "Dashed: the calibrated threshold" in (tmp_path / "report.html").read_text()
 
@@ -257,7 +285,10 @@ def test_a_bundle_is_evaluated_and_reported_without_torch(
 
 
 def test_pairs_are_compared_with_a_baseline(run, bundle, labelled):
-    found = json.loads(run("evaluate", bundle, labelled, "--baseline", bundle, "--json"))
+    command = ("evaluate", bundle, labelled, "--baseline", bundle)
+    found = json.loads(run(*command, "--json"))
+    assert 0 < found["f1_threshold"] < 1
+    assert f"is best from similarity {found['f1_threshold']:.4f} on" in " ".join(run(*command).split())
     assert [row["metric"] for row in found["comparisons"]] == ["average_precision", "f1"]
     assert {row["verdict"] for row in found["comparisons"]} == {"not distinguishable"}
     assert found["intervals"]["f1"]["low"] <= found["metrics"]["f1"] <= found["intervals"]["f1"]["high"]
@@ -268,10 +299,19 @@ def test_pairs_are_compared_with_a_baseline(run, bundle, labelled):
     [
         (["PAIRS", "--calibrate", "duplicate"], "expected NAME=PRECISION"),
         (["PAIRS", "--index", "x"], "is for retrieval"),
+        (["PAIRS", "--filters", "{}"], "--filters is for retrieval"),
+        (["PAIRS", "--mode", "dense"], "--mode is for retrieval"),
+        (["PAIRS", "--split", "test"], "--split is for retrieval"),
+        (["PAIRS", "--url", "http://x"], "--url is for retrieval"),
+        (["PAIRS", "--top-k", "200"], "--top-k is for retrieval"),
         (["TASK", "--calibrate", "x=0.9"], "needs a file of labelled pairs"),
         (["TASK", "--control", "x"], "name a --baseline"),
         (["TASK", "--filters", "{}"], "needs --index"),
-        (["TASK", "--curve", "many=run.trec"], "expected PAIRS=RUN"),
+        (["TASK", "--url", "http://x"], "needs --index"),
+        (["TASK", "--variant", "/nonexistent"], "is shown in the report"),
+        (["TASK", "--curve", "0=run.trec"], "is shown in the report"),
+        (["TASK", "--report", "out.html", "--curve", "many=run.trec"], "expected PAIRS=RUN"),
+        (["TASK", "--baseline", __file__, "--control", "x"], "answers the queries of one task"),
     ],
 )
 def test_options_that_do_not_fit_are_refused(run, bundle, task_directory, labelled, arguments, message):
@@ -286,6 +326,22 @@ def test_what_cannot_be_calibrated_is_said_before_the_work(run, bundle, labelled
     graded = tmp_path / "graded.jsonl"
     graded.write_text('{"anchor": "a", "positive": "b", "score": 0.5}\n')
     assert "no pair has a label" in run("evaluate", bundle, graded, "--calibrate", "x=0.9", status=1)
+    assert "it takes 163 to be sure" in run("evaluate", bundle, labelled, "--calibrate", "x=0.99", status=1)
+
+
+def test_figures_are_told_where_no_threshold_is_sure_enough(run, bundle, labelled, tmp_path):
+    mixed = labelled.read_text().splitlines(keepends=True)
+    swapped = [line.replace('"label": 1', '"label": 2') for line in mixed[:40]]
+    swapped = [
+        line.replace('"label": 0', '"label": 1').replace('"label": 2', '"label": 0') for line in swapped
+    ]
+    labelled.write_text("".join(swapped + mixed[40:]))
+    report = tmp_path / "report.html"
+    before = (bundle / "manifest.json").read_bytes()
+    message = run("evaluate", bundle, labelled, "--calibrate", "x=0.9", "--report", report, status=1)
+    assert "no threshold surely has a precision of 0.9: the best is right on 0." in message
+    assert "F1 is best from similarity" in report.read_text()
+    assert (bundle / "manifest.json").read_bytes() == before
 
 
 def test_a_checkpoint_takes_no_threshold(run, checkpoint, labelled):
