@@ -74,12 +74,14 @@ def mine(
     cl-haystack mine pairs.jsonl corpus.jsonl --model bundle --num-negatives 3 -o with-negatives.jsonl
     """
     from cl_haystack.data import mine_hard_negatives, read_corpus, read_pairs, write_pairs
+    from cl_haystack.data.datasheet import Step, carry_datasheet, new_datasheet, read_datasheet
     from cl_haystack.errors import DataError
 
     if mode != Mode.dense and index is None:
         raise typer.BadParameter(f"{mode} searches an index: name it with --index", param_hint="--mode")
     ranks = _parse_ranks(rank_range)
     given = list(read_pairs(pairs))
+    sheet = read_datasheet(pairs) or new_datasheet(pairs, None, num_pairs=len(given))  # OUT may be PAIRS
     encoder, label = open_model(model)
     report: MiningReport | None = None
 
@@ -105,6 +107,8 @@ def mine(
 
     write_pairs(mined(), out)  # says that the file cannot be written before the work, not after
     assert report is not None
+    step = Step(name=f"mine with {label}", counts=report.as_dict())
+    carry_datasheet(pairs, out, num_pairs=report.pairs, step=step, before=sheet)
     if report.not_in_corpus:
         err.print(f"warning: {report.not_in_corpus:,} documents that index {index} named are not in {corpus}")
     if as_json:

@@ -115,26 +115,29 @@ def describe_pairs(
     return sheet
 
 
-def carry_datasheet(pairs: Path, made: Path, *, num_pairs: int, step: Step) -> Datasheet:
+def carry_datasheet(
+    pairs: Path, made: Path, *, num_pairs: int, step: Step, before: Datasheet | None = None
+) -> Datasheet:
     """Write the sheet of pairs that were made of others: theirs, and what was done.
 
     :param pairs: the pairs as they were; without a sheet of their own they are an input of unknown method.
     :param made: the pairs as they are now.
     :param num_pairs: how many they are now.
     :param step: what was done.
+    :param before: the sheet of the pairs as they were, where those made take their place; None reads it.
     :returns: the sheet.
     :raises DataError: a sheet cannot be read or written.
     """
-    entry, before = file_entry(made), read_datasheet(pairs)
-    origin = {"method": "not stated"} if before is None else before.model_dump()
+    entry = file_entry(made)
+    before = before or read_datasheet(pairs) or new_datasheet(pairs, None, num_pairs=0)
     changes = {
         "num_pairs": num_pairs,
         "sha256": entry.sha256,
         "bytes": entry.bytes,
-        "inputs": [*origin.get("inputs", ()), _source_file(pairs).model_dump()],
-        "curation": [*origin.get("curation", ()), step.model_dump()],
+        "inputs": (*before.inputs, SourceFile(name=pairs.name, sha256=before.sha256, bytes=before.bytes)),
+        "curation": (*before.curation, step),
     }
-    sheet = Datasheet.model_validate(origin | changes)
+    sheet = before.model_copy(update=changes)
     write_datasheet(made, sheet)
     return sheet
 

@@ -5,8 +5,10 @@ import sys
 
 import pytest
 
+from cl_haystack.bundle.fingerprint import file_entry
 from cl_haystack.cli.main import main
 from cl_haystack.data import MiningReport, mine_hard_negatives, read_corpus, read_pairs
+from cl_haystack.data.datasheet import read_datasheet
 from tests.unit.cli.test_evaluate import bundle, checkpoint, run, task_directory
 
 __all__ = ["bundle", "checkpoint", "run", "task_directory"]
@@ -60,10 +62,31 @@ def test_the_summary_is_one_line(bundle, files, monkeypatch, capsys):
     assert "(a positive of the anchor)" in shown
 
 
-def test_pairs_can_be_replaced_in_place(run, bundle, files):
+def test_the_datasheet_goes_with_the_pairs(run, bundle, files):
+    pairs, corpus, out = files
+    run("pairs", "describe", pairs, "--source", "tickets", "--judged-by", "two agents")
+    counts = json.loads(run("mine", pairs, corpus, "--model", bundle, *LOOSE, "-o", out, "--json"))
+    sheet = read_datasheet(out)
+    assert (sheet.source, sheet.judged_by, sheet.num_pairs) == ("tickets", "two agents", 10)
+    [step] = sheet.curation
+    assert step.name.startswith("mine with checkpoint (space ")
+    assert step.counts == counts
+    assert [(entry.name, entry.sha256) for entry in sheet.inputs] == [
+        ("pairs.jsonl", file_entry(pairs).sha256)
+    ]
+
+
+@pytest.mark.parametrize("described", [True, False])
+def test_pairs_can_be_replaced_in_place(run, bundle, files, described):
     pairs, corpus, _ = files
+    before = file_entry(pairs)
+    if described:
+        run("pairs", "describe", pairs, "--source", "tickets")
     run("mine", pairs, corpus, "--model", bundle, *LOOSE, "-o", pairs)
     assert any(pair.negatives for pair in read_pairs(pairs))
+    sheet = read_datasheet(pairs)
+    assert sheet.source == ("tickets" if described else "")
+    assert sheet.inputs[0].sha256 == before.sha256 != sheet.sha256
 
 
 def test_nothing_mined_is_an_error_that_says_why_and_writes_nothing(run, bundle, files):
