@@ -29,6 +29,7 @@ _PAIRS_OF_NAMES: tuple[tuple[str, str], ...] = (
 )
 _LABELS = ("label", "is_duplicate", "duplicate")
 _SCORES = ("score", "similarity")
+_JSONL = (".jsonl", ".ndjson")
 _TRUE, _FALSE = ("1", "1.0", "true", "yes"), ("0", "0.0", "false", "no")
 """What a label may be, in any case."""
 
@@ -111,7 +112,7 @@ def pairs_from_table(
     :raises MissingExtraError: the file is Parquet and pyarrow is not installed.
     """
     path = Path(path)
-    names = read_field_names(path)
+    names = _column_names(path)
     chosen = columns or guess_columns(names, path)
     for name in filter(None, (chosen.anchor, chosen.positive, chosen.label, chosen.score, chosen.time)):
         if name not in names:
@@ -123,6 +124,17 @@ def pairs_from_table(
             on_fault(fault, line)
 
     return _pairs(path, counts, chosen, max_score, skip)
+
+
+def _column_names(path: Path) -> list[str]:
+    if path.suffix.lower() not in _JSONL:
+        return read_field_names(path)
+    # Each record has its own fields, and the first one's may be fewer: a label that it lacks is one.
+    records = read_records(path, lambda fault, line: None)
+    names = dict.fromkeys(name for _, record in records for name in record)
+    if not names:
+        raise DataError("the file holds no record", path=path)
+    return list(names)
 
 
 def _pairs(
@@ -149,6 +161,8 @@ def _text(value: Any) -> str:
 
 
 def _label(value: Any) -> int:
+    if value is None:
+        raise ValueError("there is no label; expected 0 or 1")
     text = str(value).strip().casefold()
     if text in _TRUE:
         return 1

@@ -38,6 +38,22 @@ def test_labels_and_grades_are_read_and_broken_rows_are_named(tmp_path):
     assert counts.unreadable == 1
 
 
+@pytest.mark.parametrize("columns", [None, Columns("question1", "question2", label="is_duplicate")])
+def test_a_column_counts_that_only_later_records_have(tmp_path, columns):
+    rows = ['{"question1": "a", "question2": "b"}', "broken"]
+    rows += ['{"question1": "c", "question2": "d", "is_duplicate": 0}']
+    (tmp_path / "dup.jsonl").write_text("\n".join(rows))
+    faults, counts = [], TableCounts()
+    pairs = list(
+        pairs_from_table(
+            tmp_path / "dup.jsonl", counts, columns=columns, on_fault=lambda f, _: faults.append(f)
+        )
+    )
+    assert [(pair.anchor, pair.label) for pair in pairs] == [("c", 0)]
+    assert (faults[0].line, faults[0].problem) == (1, "there is no label; expected 0 or 1")
+    assert counts == TableCounts(pairs=1, unreadable=2)
+
+
 def test_parquet_is_read(tmp_path):
     pa = pytest.importorskip("pyarrow")
     pq = pytest.importorskip("pyarrow.parquet")
