@@ -204,20 +204,21 @@ def _comparisons(
 
     before, result = (system.result for system in systems)
     rows = [comparison_row(result, before)]
-    untold = []
+    too_few = {}
     for view in others.views:
         if len(view.queries) > 1:
             rows.append(comparison_row(result, before, queries=view.queries, on=view.name))
         else:
-            untold.append(f"{view.name}: {len(view.queries)} queries, too few to compare")
+            too_few[view.name] = len(view.queries)
     if (control := others.control) is not None:
         name = f"control: {control.name}"
         if len(control.queries) > 1:
             before, result = (evaluate_system(control, model, request.top_k).result for model in models)
             rows.append(comparison_row(result, before, on=name))
         else:
-            untold.append(f"{name}: a single judged query, too few to compare")
-    return rows, untold
+            too_few[name] = len(control.queries)
+    parts = ", ".join(f"{name} ({num_queries})" for name, num_queries in too_few.items())
+    return rows, [f"too few queries to compare: {parts}"] if parts else []
 
 
 def _for_the_report(

@@ -217,8 +217,8 @@ def test_a_task_that_the_training_pairs_give_away_altogether_is_told(run, bundle
         "of 10 queries of",
         "10 have a relevant document that",
         "1 lines of pairs.jsonl are no pair",
-        "documents that no training pair names: 0 queries, too few to compare",
-        "both: 0 queries, too few to compare",
+        "too few queries to compare: documents that no training pair names (0), questions unlike any "
+        "training anchor (0), both (0)",
     ]
     shown = " ".join(run(*command, "--report", report).split())
     found = json.loads(run(*command, "--json"))
