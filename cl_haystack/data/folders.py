@@ -4,11 +4,14 @@ Haystack's own converters read the files: Markdown and text as they are, HTML re
 Markdown with its headings, so that pairs of a heading and its section can be made of it.
 """
 
+import os
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
+from cl_haystack.data.patterns import HEADING
 from cl_haystack.data.records import CorpusDocument
 from cl_haystack.errors import DataError, MissingExtraError
 
@@ -17,7 +20,8 @@ if TYPE_CHECKING:
 
 
 _HTML = (".html", ".htm")
-ENDINGS = (".md", ".markdown", ".txt", ".rst", ".py", *_HTML)
+_WITH_HEADINGS = (".md", ".markdown", *_HTML)  # a line of others that begins with # is a comment, or anything
+ENDINGS = (*_WITH_HEADINGS, ".txt", ".rst", ".py")
 """Files that are read; all others are counted."""
 
 
@@ -26,19 +30,20 @@ class FolderCounts:
     """What became of the files of a folder; filled while they are read.
 
     :param documents: documents read.
-    :param other_files: files with another ending.
+    :param other_files: how many files have another ending, by ending.
     :param unreadable: names of files that cannot be read or hold no text.
     """
 
     documents: int = 0
-    other_files: int = 0
+    other_files: Counter[str] = field(default_factory=Counter)
     unreadable: list[str] = field(default_factory=list)
 
 
 def read_folder(folder: str | Path, counts: FolderCounts) -> Iterator[CorpusDocument]:
     """Read the documents of a folder and all below, in the order of their names.
 
-    The path below the folder is the id; the title is the first Markdown heading, or the name of the file.
+    The path below the folder is the id; the title is the heading that Markdown or HTML begins with, or the
+    name of the file.
 
     :param folder: the folder.
     :param counts: where the counts go.
@@ -51,17 +56,19 @@ def read_folder(folder: str | Path, counts: FolderCounts) -> Iterator[CorpusDocu
         raise DataError("found no folder; check the path", path=folder)
     converters: dict[bool, Any] = {}
     for path in sorted(path for path in folder.rglob("*") if path.is_file()):
-        if path.suffix.lower() not in ENDINGS:
-            counts.other_files += 1
+        # Systems allow names that are no UTF-8, pairs do not.
+        name = os.fsencode(path.relative_to(folder).as_posix()).decode(errors="replace")
+        ending = PurePath(name).suffix.lower()
+        if ending not in ENDINGS:
+            counts.other_files[ending] += 1
             continue
-        is_html = path.suffix.lower() in _HTML
+        is_html = ending in _HTML
         if is_html not in converters:
             converters[is_html] = _html_converter() if is_html else _text_converter()
-        name = path.relative_to(folder).as_posix()
         text = _convert(path, converters[is_html])
         if text.strip():
             counts.documents += 1
-            yield CorpusDocument(id=name, title=_title(text, path), text=text)
+            yield CorpusDocument(id=name, title=_title(text, name), text=text)
         else:
             counts.unreadable.append(name)
 
@@ -101,8 +108,7 @@ def _html_converter() -> Any:
     return HTMLToDocument(extraction_kwargs={"output_format": "markdown", "include_formatting": True})
 
 
-def _title(text: str, path: Path) -> str:
-    first = next((line for line in text.splitlines() if line.strip()), "")
-    return (
-        first.lstrip("#").strip() if first.startswith("#") else path.stem.replace("_", " ").replace("-", " ")
-    )
+def _title(text: str, name: str) -> str:
+    path = PurePath(name)
+    heading = HEADING.match(text.lstrip()) if path.suffix.lower() in _WITH_HEADINGS else None
+    return heading["text"] if heading else path.stem.replace("_", " ").replace("-", " ")

@@ -14,7 +14,7 @@ from cl_haystack.data.beir import RetrievalTask
 from cl_haystack.data.cloze import cloze_pair
 from cl_haystack.data.cropping import crop_pair
 from cl_haystack.data.normalization import normalized
-from cl_haystack.data.patterns import PATTERNS
+from cl_haystack.data.patterns import PATTERNS, without_title_heading
 from cl_haystack.data.records import CorpusDocument, Pair
 from cl_haystack.errors import ConfigurationError, quote
 
@@ -101,6 +101,7 @@ def _texts_of(
         found = list(PATTERNS[method](document))
         counts.without_pattern += not found
         return found
+    document = without_title_heading(document)
     drawn = (
         _title_pair(document, counts) if method == "title" else _drawn_pair(document, counts, method, seed)
     )

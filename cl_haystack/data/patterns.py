@@ -6,12 +6,14 @@ Each is a short text like a question and the longer one that belongs to it, writ
 import ast
 import re
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
+from cl_haystack.data.normalization import normalized
 from cl_haystack.data.records import CorpusDocument
 from cl_haystack.data.sentences import sentence_spans
 
 _MIN_BODY_WORDS = 5
-_HEADING = re.compile(r"^(?P<marks>#{1,6})[ \t]+(?P<text>.+?)[ \t]*#*[ \t]*$", re.MULTILINE)
+HEADING = re.compile(r"^(?P<marks>#{1,6})[ \t]+(?P<text>.+?)[ \t]*#*[ \t]*$", re.MULTILINE)
 _FENCE = re.compile(r"^(```|~~~).*?^\1[^\n]*$", re.MULTILINE | re.DOTALL)
 _QUESTION = re.compile(r"^\s*(?:Q|Question)\s*[:.)]\s*(?P<question>.+?)\s*$", re.IGNORECASE)
 _ANSWER = re.compile(r"^\s*(?:A|Answer)\s*[:.)]\s*(?P<answer>.+)$", re.IGNORECASE)
@@ -42,6 +44,19 @@ _NO_TERMS = frozenset(
 Texts = tuple[str, str]
 
 
+def without_title_heading(document: CorpusDocument) -> CorpusDocument:
+    """Cut off the Markdown heading that a text begins with, where it is the document's title again.
+
+    :param document: any document.
+    :returns: the document, whose title then is not in its text.
+    """
+    text = document.text.lstrip()
+    heading = HEADING.match(text)
+    if heading is None or normalized(heading["text"]) != normalized(document.title):
+        return document
+    return replace(document, text=text[heading.end() :].lstrip())
+
+
 def section_pairs(document: CorpusDocument) -> Iterator[Texts]:
     """Yield the headings of a Markdown text, below their document's title, each with its section.
 
@@ -51,7 +66,7 @@ def section_pairs(document: CorpusDocument) -> Iterator[Texts]:
     code = [found.span() for found in _FENCE.finditer(document.text)]
     headings = [
         found
-        for found in _HEADING.finditer(document.text)
+        for found in HEADING.finditer(document.text)
         if not any(start <= found.start() < end for start, end in code)
     ]
     for heading, following in zip(headings, [*headings[1:], None], strict=False):

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 Out = Annotated[Path, typer.Option("-o", "--out", metavar="PAIRS.jsonl", help="File to write.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the counts as JSON.")]
 
+_KINDS_SHOWN = 10
 _SKIPPED = {
     "duplicates": "the same pair was there before",
     "without_title": "no title",
@@ -72,7 +73,7 @@ def from_corpus(
     cl-haystack pairs from-corpus docs/ --method section --method question -o pairs.jsonl
     """
     from cl_haystack.data import PairCounts, pairs_from_corpus
-    from cl_haystack.data.beir import odd
+    from cl_haystack.data.beir import Oddity, odd
     from cl_haystack.data.folders import FolderCounts, read_folder
 
     counts, files, given = PairCounts(), FolderCounts(), GivenCorpus(corpus)
@@ -83,8 +84,14 @@ def from_corpus(
     sources = () if corpus.is_dir() else (corpus,)
     origin = Origin(f"from-corpus ({names}, seed {seed})", sources, "nobody: parts of the same document")
 
-    def oddities() -> "list[Oddity]":
-        return given.oddities() + odd("files hold no text or cannot be read", files.unreadable)
+    def oddities() -> list[Oddity]:
+        found = given.oddities() + odd("files hold no text or cannot be read", files.unreadable)
+        if others := files.other_files:
+            kinds = [f"{count:,} {ending or 'without'}" for ending, count in others.most_common(_KINDS_SHOWN)]
+            kinds += ["…"] if len(others) > _KINDS_SHOWN else []
+            what = f"files are not read, for their endings: {', '.join(kinds)}"
+            found.append(Oddity(what, others.total(), ()))
+        return found
 
     _write(pairs, counts, out, corpus, origin, oddities, as_json=as_json)
 

@@ -86,3 +86,16 @@ def test_a_time_that_is_none_is_refused(pairs):
         with pytest.raises(DataError, match="'garbage' is no time"):
             run("describe", pairs, option, "garbage")
     assert not datasheet_path(pairs).exists()
+
+
+def test_files_of_a_folder_that_are_not_read_are_told_by_their_endings(tmp_path):
+    folder = tmp_path / "docs"
+    folder.mkdir()
+    (folder / "a.md").write_text("# Guide\n\nRun the installer and follow the steps.\n")
+    for name in ("b.pdf", "c.PDF", "d.docx", "LICENSE"):
+        (folder / name).write_bytes(b"x")
+    result = run("from-corpus", folder, "-o", tmp_path / "p.jsonl")
+    said = "4 files are not read, for their endings: 2 .pdf, 1 without, 1 .docx"
+    assert f"note: {said}" in result.stderr
+    [oddity] = json.loads(run("from-corpus", folder, "-o", tmp_path / "p.jsonl", "--json").stdout)["oddities"]
+    assert f"{oddity['count']} {oddity['what']}" == said

@@ -1,5 +1,9 @@
 """Pairs that a text holds by its form, and documents out of folders."""
 
+import os
+from collections import Counter
+from pathlib import Path
+
 import pytest
 from haystack import Document
 from hypothesis import given
@@ -97,16 +101,54 @@ def test_a_folder_is_read_and_what_is_not_is_counted(tmp_path):
     page += "<h2>Late payment</h2><p>After thirty days we charge a fee of five euros for each reminder.</p>"
     (tmp_path / "sub" / "b.html").write_text(page)
     (tmp_path / "c.txt").write_bytes(b"\xff\xfe\x00")
-    (tmp_path / "d.png").write_bytes(b"")
+    for name in ("d.png", "d.PDF", "e.pdf", "LICENSE"):
+        (tmp_path / name).write_bytes(b"")
     counts = FolderCounts()
     documents = list(read_folder(tmp_path, counts))
     assert [(d.id, d.title) for d in documents] == [("a.md", "Guide"), ("sub/b.html", "Billing")]
-    assert counts == FolderCounts(documents=2, other_files=1, unreadable=["c.txt"])
+    others = Counter({".pdf": 2, ".png": 1, "": 1})
+    assert counts == FolderCounts(documents=2, other_files=others, unreadable=["c.txt"])
     pairs = {
         pair.anchor: pair.positive for pair in pairs_from_corpus(documents, PairCounts(), methods=["section"])
     }
     assert pairs["Guide Install"] == INSTALL
     assert pairs["Billing Late payment"].startswith("After thirty days")
+
+
+def test_titles_are_headings_of_markdown_alone(tmp_path):
+    for name, text in {
+        "a_b.py": "#!/usr/bin/env python\n# Helpers\n",
+        "c-d.md": f"\n## Set it up ##\n\n{INSTALL}\n",
+        "e.md": "#hashtag and more\n",
+        "f.rst": "# of them\n",
+    }.items():
+        (tmp_path / name).write_text(text)
+    Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.txt")).write_text("not UTF-8, the name")
+    documents = list(read_folder(tmp_path, FolderCounts()))
+    assert [(d.id, d.title) for d in documents] == [
+        ("a_b.py", "a b"),
+        ("c-d.md", "Set it up"),
+        ("caf\ufffd.txt", "caf\ufffd"),
+        ("e.md", "e"),
+        ("f.rst", "f"),
+    ]
+    assert len(list(pairs_from_corpus(documents, PairCounts()))) == len(documents)
+
+
+def test_the_heading_that_is_the_title_is_not_in_its_positive():
+    below = f"{INSTALL} Then start it, and look into the log for what it said."
+    given = document(f"\n# Set  it up #\n\n{below}", "Set it up")
+    made = {p.source: p for p in pairs_from_corpus([given], PairCounts(), methods=["title", "cloze", "crop"])}
+    assert made["title"].positive == below
+    assert made["cloze"].positive.startswith("Set it up ")
+    assert not [p for p in made.values() if "#" in p.anchor + p.positive]
+    assert list(section_pairs(given)) == [("Set  it up", below)]
+    other = document(f"# Another\n{INSTALL}")
+    [pair] = pairs_from_corpus([other], PairCounts())
+    assert pair.positive == other.text
+    counts = PairCounts()
+    assert not list(pairs_from_corpus([document("# Guide\n")], counts))
+    assert counts == PairCounts(without_text=1)
 
 
 def test_haystack_documents_keep_ids_titles_and_texts():
