@@ -48,6 +48,7 @@ class ClickCounts:
     :param other_actions: events that are no click.
     :param without_object: clicks that do not tell on what.
     :param unknown_queries: clicks whose query is none that counts.
+    :param behind_max_position: clicks on results that are taken for unseen, so far down are they.
     :param not_among_results: clicks on something that the query did not return.
     """
 
@@ -60,6 +61,7 @@ class ClickCounts:
     other_actions: int = 0
     without_object: int = 0
     unknown_queries: int = 0
+    behind_max_position: int = 0
     not_among_results: int = 0
 
     def as_dict(self) -> dict[str, int]:
@@ -77,7 +79,7 @@ def read_impressions(
     until: datetime | None = None,
     max_position: int = 20,
 ) -> list[Impression]:
-    """Join queries and clicks. Holds every query that counts, about 1 kB each.
+    """Join queries and clicks. Holds every query that counts with its results, about 1 kB for twenty.
 
     :param queries: records of ``ubi_queries``.
     :param events: records of ``ubi_events``.
@@ -85,10 +87,11 @@ def read_impressions(
     :param actions: values of ``action_name`` that are clicks.
     :param since: earliest time of a query; without a time zone, UTC.
     :param until: the time before which a query counts.
-    :param max_position: results behind this are taken for unseen.
+    :param max_position: results behind this are taken for unseen, and clicks on them do not count.
     :returns: one impression a query, in their order.
     """
     impressions: dict[str, Impression] = {}
+    further: dict[str, tuple[str, ...]] = {}  # results behind max_position
     for record in map(_source, queries):
         query_id = str(record.get("query_id") or "")
         text, documents = record.get("user_query"), _ids(record.get("query_response_hit_ids"))
@@ -103,8 +106,10 @@ def read_impressions(
         else:
             client = str(record.get("client_id") or query_id)
             impressions[query_id] = Impression(text, documents[:max_position], client)
+            if len(documents) > max_position:
+                further[query_id] = documents[max_position:]
     for record in map(_source, events):
-        _add_click(record, impressions, counts, actions)
+        _add_click(record, impressions, further, counts, actions)
     counts.queries = len(impressions)
     counts.clicks = sum(len(impression.clicked) for impression in impressions.values())
     return list(impressions.values())
@@ -113,6 +118,7 @@ def read_impressions(
 def _add_click(
     record: dict[str, Any],
     impressions: dict[str, Impression],
+    further: dict[str, tuple[str, ...]],
     counts: ClickCounts,
     actions: Collection[str],
 ) -> None:
@@ -126,13 +132,16 @@ def _add_click(
     if not ids:
         counts.without_object += 1
         return
-    impression = impressions.get(str(record.get("query_id")))
+    query_id = str(record.get("query_id"))
+    impression = impressions.get(query_id)
     if impression is None:
         counts.unknown_queries += 1
         return
     positions = [impression.documents.index(name) for name in ids if name in impression.documents]
     if positions:
         impression.clicked.add(positions[0])
+    elif not set(ids).isdisjoint(further.get(query_id, ())):
+        counts.behind_max_position += 1
     else:
         counts.not_among_results += 1
 
@@ -143,6 +152,9 @@ def _source(record: dict[str, Any]) -> dict[str, Any]:
 
 
 def _ids(value: Any) -> tuple[str, ...]:
+    """Return ids, each once, of a list or of the only one, which OpenSearch takes as well."""
+    if isinstance(value, str | int) and value != "":
+        return (str(value),)
     return tuple(dict.fromkeys(map(str, value))) if isinstance(value, list) else ()
 
 

@@ -118,6 +118,27 @@ def test_records_that_say_nothing_are_counted():
     )  # fmt: skip
 
 
+def test_a_click_far_down_is_no_click_on_something_else_and_one_result_needs_no_list():
+    results = [f"d{number}" for number in range(30)]
+    queries = [
+        {"query_id": "1", "user_query": "a", "query_response_hit_ids": results},
+        {"query_id": "2", "user_query": "b", "query_response_hit_ids": "d7"},
+        {"query_id": "3", "user_query": "c", "query_response_hit_ids": ""},
+    ]
+    clicks = [("1", "d19"), ("1", "d25"), ("1", "gone"), ("2", "d7")]
+    events = [
+        {"action_name": "click", "query_id": query, "event_attributes": {"object": {"object_id": name}}}
+        for query, name in clicks
+    ]
+    counts = ClickCounts()
+    first, second = read_impressions(queries, events, counts)
+    assert (len(first.documents), first.clicked) == (20, {19})
+    assert (second.documents, second.clicked) == (("d7",), {0})
+    assert counts == ClickCounts(
+        queries=2, clicks=2, without_results=1, behind_max_position=1, not_among_results=1
+    )
+
+
 def test_one_person_is_no_support(log):
     queries, events = ([{**record, "client_id": "the same"} for record in records] for records in log)
     assert not judge_clicks(read_impressions(queries, events, ClickCounts()), ClickReport()).positives
