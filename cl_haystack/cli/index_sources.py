@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -46,14 +45,15 @@ def open_source(
 @contextmanager
 def _read_file(path: Path, *, keep_broken_lines: bool) -> Iterator[Found]:
     from cl_haystack.data import read_corpus, to_haystack_document
+    from cl_haystack.data.corpus import read_corpus_lines
     from cl_haystack.opensearch.indexing.corpus import with_broken_lines
 
     total = _num_documents(path)
-    read = partial(read_corpus, path, unique_ids=total is not None and total <= _MAX_CHECKED_IDS)
+    unique_ids = total is not None and total <= _MAX_CHECKED_IDS
     if keep_broken_lines:
-        yield with_broken_lines(lambda keep: read(on_fault=keep, on_repeated=keep)), total
+        yield with_broken_lines(read_corpus_lines(path, unique_ids=unique_ids)), total
     else:
-        yield map(to_haystack_document, read()), total
+        yield map(to_haystack_document, read_corpus(path, unique_ids=unique_ids)), total
 
 
 @contextmanager

@@ -1,16 +1,20 @@
 """Corpora: one document a line, streamed, however large the file."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cl_haystack.data.lines import OnFault, read_json_objects, refuse
-from cl_haystack.data.reading import PARQUET, Records, read_records
+import orjson
+
+from cl_haystack.data.lines import BrokenLine, OnFault, read_json_lines, refuse, without_broken
+from cl_haystack.data.reading import PARQUET, read_records
 from cl_haystack.data.records import CorpusDocument
 from cl_haystack.errors import DataError, quote
 
 if TYPE_CHECKING:
     from haystack import Document
+
+Found = CorpusDocument | BrokenLine
 
 _OWN_FIELDS = ("_id", "title", "text", "metadata")
 
@@ -38,8 +42,21 @@ def read_corpus(
     path = Path(path)
     documents = read_numbered_corpus(path, on_fault)
     if unique_ids:
-        documents = _unique(documents, path, on_repeated)
+        documents = without_broken(_unique(documents, path), on_repeated)
     return (document for _, document in documents)
+
+
+def read_corpus_lines(path: Path, *, unique_ids: bool = True) -> Iterator[Found]:
+    """Read a corpus like :func:`read_corpus`, lines that are no documents included.
+
+    :param path: the file.
+    :param unique_ids: look for ids that were there before.
+    :returns: the documents, and in its place each line that is none, or whose id was there before.
+    :raises DataError: the file is missing or empty.
+    :raises MissingExtraError: the file is Parquet and pyarrow is not installed.
+    """
+    found = _read(path)
+    return (entry for _, entry in (_unique(found, path) if unique_ids else found))
 
 
 def read_numbered_corpus(path: Path, on_fault: OnFault = refuse) -> Iterator[tuple[int, CorpusDocument]]:
@@ -51,8 +68,7 @@ def read_numbered_corpus(path: Path, on_fault: OnFault = refuse) -> Iterator[tup
     :raises DataError: the file is missing or empty, or a line is no document and nobody wants to know.
     :raises MissingExtraError: the file is Parquet and pyarrow is not installed.
     """
-    records = read_records(path, on_fault) if path.suffix == PARQUET else read_json_objects(path, on_fault)
-    return corpus_documents(records, path, on_fault)
+    return without_broken(_read(path), on_fault)
 
 
 def to_haystack_document(document: CorpusDocument) -> "Document":
@@ -67,37 +83,44 @@ def to_haystack_document(document: CorpusDocument) -> "Document":
     return Document(id=document.id, content=document.content, meta=meta)
 
 
-def _unique(
-    documents: Iterator[tuple[int, CorpusDocument]], path: Path, on_repeated: OnFault
-) -> Iterator[tuple[int, CorpusDocument]]:
+def _read(path: Path) -> Iterator[tuple[int, Found]]:
+    if path.suffix == PARQUET:
+        return corpus_lines(read_records(path), path)
+    return corpus_lines(read_json_lines(path), path)
+
+
+def _unique(found: Iterable[tuple[int, Found]], path: Path) -> Iterator[tuple[int, Found]]:
     seen: set[str] = set()
-    for line, document in documents:
-        if document.id in seen:
-            problem = f"id {quote(document.id)} is there a second time; rename or remove one"
-            on_repeated(DataError(problem, path=path, line=line), b"")
-            continue
-        seen.add(document.id)
-        yield line, document
+    for line, entry in found:
+        if isinstance(entry, BrokenLine) or entry.id not in seen:
+            yield line, entry
+        else:
+            problem = f"id {quote(entry.id)} is there a second time; rename or remove one"
+            record = {"_id": entry.id, "title": entry.title, "text": entry.text, "metadata": entry.meta}
+            fault = DataError(problem, path=path, line=line)
+            yield line, BrokenLine(fault, orjson.dumps(record, default=str))
+        if isinstance(entry, CorpusDocument):
+            seen.add(entry.id)
 
 
-def corpus_documents(
-    records: Records, path: Path, on_fault: OnFault = refuse
-) -> Iterator[tuple[int, CorpusDocument]]:
+def corpus_lines(
+    records: Iterable[tuple[int, dict[str, Any] | BrokenLine]], path: Path
+) -> Iterator[tuple[int, Found]]:
     """Make documents of the records of a corpus.
 
     :param records: line or row, and what is there.
     :param path: their file, for messages.
-    :param on_fault: told each record that is no document.
-    :yields: line or row, and the document.
-    :raises DataError: a record is no document and nobody wants to know.
+    :yields: line or row, and the document, or the line where it is none.
     """
     for line, record in records:
+        if isinstance(record, BrokenLine):
+            yield line, record
+            continue
         try:
-            document = _document(record, path, line)
+            found: Found = _document(record, path, line)
         except DataError as fault:
-            on_fault(fault, b"")
-        else:
-            yield line, document
+            found = BrokenLine(fault, orjson.dumps(record, default=str))
+        yield line, found
 
 
 def _document(record: dict[str, Any], path: Path, line: int) -> CorpusDocument:

@@ -3,10 +3,9 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from cl_haystack.data.corpus import corpus_documents
-from cl_haystack.data.lines import OnFault, is_utf16, json_objects, read_lines, refuse
+from cl_haystack.data.corpus import Found, corpus_lines
+from cl_haystack.data.lines import is_utf16, json_lines, read_lines, refuse, without_broken
 from cl_haystack.data.reading import PARQUET, read_row_groups, row_groups
 from cl_haystack.data.records import CorpusDocument
 from cl_haystack.errors import DataError
@@ -58,22 +57,32 @@ def split_corpus(path: str | Path, part_bytes: int) -> list[CorpusPart]:
     return parts
 
 
-def read_part(part: CorpusPart, on_fault: OnFault = refuse) -> Iterator[CorpusDocument]:
+def read_part(part: CorpusPart) -> Iterator[CorpusDocument]:
     """Read the documents of a part; that their ids differ is not checked.
 
     :param part: the part.
-    :param on_fault: told each line that is no document.
-    :yields: the documents.
-    :raises DataError: the file is gone, or a line or row is no document and nobody wants to know.
+    :returns: the documents.
+    :raises DataError: the file is gone, or a line or row is no document.
     """
+    return (document for _, document in without_broken(_read(part), refuse))
+
+
+def read_part_lines(part: CorpusPart) -> Iterator[Found]:
+    """Read a part like :func:`read_part`, lines that are no documents included.
+
+    :param part: the part.
+    :returns: the documents, and in its place each line that is none.
+    :raises DataError: the file is gone.
+    """
+    return (found for _, found in _read(part))
+
+
+def _read(part: CorpusPart) -> Iterator[tuple[int, Found]]:
     path = Path(part.path)
-    records: Iterator[tuple[int, dict[str, Any]]]
-    if path.suffix == PARQUET:
-        rows = read_row_groups(path, range(part.start, part.end))
-        records = ((part.first_line + number - 1, record) for number, record in rows)
-    else:
-        records = json_objects(_lines_of(part, path), path, on_fault)
-    yield from (document for _, document in corpus_documents(records, path, on_fault))
+    if path.suffix != PARQUET:
+        return corpus_lines(json_lines(_lines_of(part, path), path), path)
+    rows = read_row_groups(path, range(part.start, part.end))
+    return corpus_lines(((part.first_line + number - 1, record) for number, record in rows), path)
 
 
 def _raw_lines(path: Path) -> Iterator[bytes]:

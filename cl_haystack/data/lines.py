@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from io import TextIOWrapper
 from itertools import chain
 from pathlib import Path
-from typing import Any, BinaryIO, NoReturn
+from typing import Any, BinaryIO, NoReturn, TypeVar
 
 import orjson
 
@@ -19,6 +19,8 @@ _BOM = b"\xef\xbb\xbf"
 _UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
 _NAMED = 5
 _MAX_LEVELS = 250
+
+Record = TypeVar("Record")
 
 OnFault = Callable[[DataError, bytes], None]
 """Told a line that cannot be used: what is wrong with it, and its bytes. Reading goes on if it returns."""
@@ -52,6 +54,34 @@ class Faults:
             self.first.append(
                 fault.problem if fault.line is None else f"line {fault.line:,}: {fault.problem}"
             )
+
+
+@dataclass(frozen=True, slots=True)
+class BrokenLine:
+    """Stands in place of a record in what is read, so that many of them need not be held.
+
+    :param fault: what is wrong with the line, with path and line.
+    :param content: its bytes, or those of its record.
+    """
+
+    fault: DataError
+    content: bytes
+
+
+def without_broken(
+    found: Iterable[tuple[int, Record | BrokenLine]], on_fault: OnFault
+) -> Iterator[tuple[int, Record]]:
+    """Leave lines out that cannot be used.
+
+    :param found: numbers and what was found there.
+    :param on_fault: told each line that cannot be used.
+    :yields: the others.
+    """
+    for number, record in found:
+        if isinstance(record, BrokenLine):
+            on_fault(record.fault, record.content)
+        else:
+            yield number, record
 
 
 def is_utf16(path: Path) -> bool:
@@ -113,45 +143,57 @@ def read_json_objects(path: Path, on_fault: OnFault = refuse) -> Iterator[tuple[
 
     :param path: a file with one JSON object on each line.
     :param on_fault: told each line that is not one JSON object.
-    :yields: the line's number, from 1, and the object.
+    :returns: the line's number, from 1, and the object.
     :raises DataError: the file cannot be opened or holds no object, or a line is not one JSON object and
         nobody wants to know.
+    """
+    return without_broken(read_json_lines(path), on_fault)
+
+
+def read_json_lines(path: Path) -> Iterator[tuple[int, dict[str, Any] | BrokenLine]]:
+    """Read a JSONL file like :func:`read_json_objects`, lines that are not one JSON object included.
+
+    :param path: the file.
+    :yields: the line's number, from 1, and the object or the line.
+    :raises DataError: the file cannot be opened or holds no object.
     """
     lines = (entry for entry in read_lines(path) if entry[1].strip())
     first = next(lines, None)
     if first is None:
         raise DataError("the file is empty; expected one JSON object on each line", path=path)
-    yield from json_objects(chain([first], lines), path, on_fault)
+    yield from json_lines(chain([first], lines), path)
 
 
-def json_objects(
-    lines: Iterable[tuple[int, bytes]], path: Path, on_fault: OnFault = refuse
-) -> Iterator[tuple[int, dict[str, Any]]]:
+def json_lines(
+    lines: Iterable[tuple[int, bytes]], path: Path
+) -> Iterator[tuple[int, dict[str, Any] | BrokenLine]]:
     """Yield number and object of each line; blank lines are skipped.
 
     :param lines: numbers and bytes, each with one JSON object.
     :param path: their file, for messages.
-    :param on_fault: told each line that is not one JSON object.
-    :yields: the line's number, and the object.
-    :raises DataError: a line is not one JSON object and nobody wants to know.
+    :yields: the line's number, and the object, or the line where it is not one.
     """
     for number, line in lines:
         if not line.strip():
             continue
+        found: dict[str, Any] | BrokenLine
         try:
-            record = orjson.loads(line)
-        except orjson.JSONDecodeError as error:
-            on_fault(DataError(_not_json(line, error), path=path, line=number), line)
-            continue
-        if _too_deep(line, record):
-            problem = "is nested too deep to be written again"
-            on_fault(DataError(problem, path=path, line=number), line)
-            continue
-        if isinstance(record, dict):
-            yield number, record
-            continue
-        problem = f"found {quote(line.decode())}; expected one JSON object on each line (JSON Lines)"
-        on_fault(DataError(problem, path=path, line=number), line)
+            found = _json_object(line)
+        except ValueError as error:
+            found = BrokenLine(DataError(str(error), path=path, line=number), line)
+        yield number, found
+
+
+def _json_object(line: bytes) -> dict[str, Any]:
+    try:
+        record = orjson.loads(line)
+    except orjson.JSONDecodeError as error:
+        raise ValueError(_not_json(line, error)) from None
+    if _too_deep(line, record):
+        raise ValueError("is nested too deep to be written again")
+    if not isinstance(record, dict):
+        raise ValueError(f"found {quote(line.decode())}; expected one JSON object on each line (JSON Lines)")
+    return record
 
 
 def _too_deep(line: bytes, record: Any) -> bool:

@@ -21,7 +21,7 @@ import orjson
 from haystack.document_stores.types import DuplicatePolicy
 
 from cl_haystack.data.corpus import to_haystack_document
-from cl_haystack.data.corpus_parts import CorpusPart, read_part, split_corpus
+from cl_haystack.data.corpus_parts import CorpusPart, read_part, read_part_lines, split_corpus
 from cl_haystack.errors import CLHaystackError, ConfigurationError, IndexingError, MissingExtraError
 from cl_haystack.opensearch.index import OpenSearchIndex
 from cl_haystack.opensearch.indexing.corpus import with_broken_lines
@@ -146,7 +146,7 @@ class _Worker:
     def _write(self, part: CorpusPart) -> dict[str, Any]:
         patience = Patience(self._options.retry_for_s, threading.Event())
         documents = (
-            with_broken_lines(partial(read_part, part))
+            with_broken_lines(read_part_lines(part))
             if self._keep_broken_lines
             else map(to_haystack_document, read_part(part))
         )
