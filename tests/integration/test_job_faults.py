@@ -10,6 +10,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -353,7 +354,10 @@ def test_a_server_that_is_stopped_and_one_that_is_killed_are_waited_for(tmp_path
             yield document
 
     worker = threading.Thread(target=disturb, daemon=True)
-    index = OpenSearchIndex(url, "docs", tiny_bundle(), timeout_s=1.5, settings={"number_of_replicas": 0})
+    settings = {"number_of_replicas": 0}
+    with closing(OpenSearchIndex(url, "docs", tiny_bundle(), settings=settings)) as patient:
+        patient.ensure()  # which may take longer than what follows should wait for
+    index = OpenSearchIndex(url, "docs", tiny_bundle(), timeout_s=1.5, settings=settings)
     try:
         encoder = WordEncoder(tiny_bundle())
         report = index_documents(stream(), index, encoder, window_size=50, chunk_bytes=4_000)
