@@ -106,9 +106,9 @@ def source_json(document: Document) -> bytes:
         source["meta"] = reserved
     source["id"] = document.id
     source["content"] = document.content
-    source["blob"] = None if document.blob is None else document.blob.to_dict()
     source["score"] = document.score
     try:
+        source["blob"] = None if document.blob is None else document.blob.to_dict()
         for name, value in document.meta.items():
             _refuse_nan(name, value)
         return orjson.dumps(source, default=_plain, option=_JSON_OPTIONS)
@@ -136,7 +136,7 @@ def with_embedding(
         return source[:-1] + b',"embedding":null' + end
     try:
         row = np.ascontiguousarray(embedding, dtype=np.float32)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise UnwritableDocumentError(f"the embedding is not a list of numbers: {error}") from error
     if not np.isfinite(row).all():
         raise UnwritableDocumentError("the embedding holds NaN or an infinite number")

@@ -184,7 +184,7 @@ class Preparer:
         try:
             found = None if embedding is None else len(embedding)
             content_hash = self.hasher.hash(source, embedding, document.meta.get(ROUTING_FIELD))
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, OverflowError) as error:
             raise UnwritableDocumentError(f"the embedding is not a list of numbers: {error}") from error
         dimension = self.index.dimension
         if found not in (None, dimension):

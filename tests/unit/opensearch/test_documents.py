@@ -106,11 +106,12 @@ def deep(levels: int) -> Any:
         (Document(id="1", content="x", meta=None), "meta is of type NoneType"),  # type: ignore[arg-type]
         (Document(id="1", content="x", meta=["a"]), "meta is of type list"),  # type: ignore[arg-type]
         (Document(id="1", blob="x"), "blob is of type str, expected a ByteStream"),  # type: ignore[arg-type]
+        (Document(id="1", blob=ByteStream(5)), "cannot be written as JSON"),  # type: ignore[arg-type]
         (Document(content="x", meta={"_routing": ["a"]}), "_routing is of type list"),
     ],
     ids=[
         *("nan", "infinity", "array", "object", "surrogate", "long id", "deep", "huge integer"),
-        *("id", "no meta", "list as meta", "blob", "routing"),
+        *("id", "no meta", "list as meta", "blob", "number as blob", "routing"),
     ],
 )
 def test_what_no_server_takes_is_refused_with_a_reason(document: Document, reason: str) -> None:
@@ -118,7 +119,7 @@ def test_what_no_server_takes_is_refused_with_a_reason(document: Document, reaso
         source_json(document)
 
 
-@pytest.mark.parametrize("vector", [[1.0, math.nan], [math.inf], ["a"], [[1.0], [1.0, 2.0]]])
+@pytest.mark.parametrize("vector", [[1.0, math.nan], [math.inf], ["a"], [[1.0], [1.0, 2.0]], [10**400]])
 def test_vectors_that_are_none_are_refused(vector: Any) -> None:
     with pytest.raises(UnwritableDocumentError, match="embedding"):
         with_embedding(b'{"a":1}', vector)

@@ -38,6 +38,7 @@ WRONG_TYPES = [
     Document(id="blob", content="x", blob="y"),  # type: ignore[arg-type]
     Document(id="routing", content="x", meta={"_routing": ["a"]}),
     Document(id="scalar", content="x", embedding=5.0),  # type: ignore[arg-type]
+    Document(id="huge", content="x", embedding=[10**400] * 8),
 ]
 
 
@@ -47,10 +48,18 @@ def test_a_document_of_wrong_types_is_refused_and_the_others_are_written(tmp_pat
     vars(content)["content"] = 5  # which its constructor refuses
     documents = [*corpus(3), *WRONG_TYPES, content, *corpus(5)[3:]]
     report = index_into(server, documents, dead_letters=file)
-    assert (report.read, report.written, report.rejected) == (11, 5, 6)
+    assert (report.read, report.written, report.rejected) == (12, 5, 7)
     assert set(server.documents) == {document.id for document in corpus(5)}
     letters = [json.loads(line) for line in file.read_text().splitlines()]
-    assert [letter["id"] for letter in letters] == ["7", "meta", "blob", "routing", "scalar", "content"]
+    assert [letter["id"] for letter in letters] == [
+        "7",
+        "meta",
+        "blob",
+        "routing",
+        "scalar",
+        "huge",
+        "content",
+    ]
     assert "not a list of numbers" in letters[4]["reason"]
     with pytest.raises(RejectedDocumentsError, match=r"'7': id is of type int, expected a text"):
         index_into(server, documents)
