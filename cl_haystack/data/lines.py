@@ -4,6 +4,7 @@ Files come from spreadsheets and editors of all systems: a byte order mark, CRLF
 and UTF-16 is read where the mark says so. Other lines that are not UTF-8 are faults: no encoding is guessed.
 """
 
+import codecs
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from io import TextIOWrapper
@@ -17,6 +18,7 @@ from cl_haystack.errors import DataError, quote
 
 _BOM = b"\xef\xbb\xbf"
 _UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
+_KEEP_HALVES = "cl_haystack.keep_halves"
 _NAMED = 5
 _MAX_LEVELS = 250
 
@@ -99,7 +101,7 @@ def read_lines(path: Path) -> Iterator[tuple[int, bytes]]:
     """
     try:
         with path.open("rb") as file:
-            lines = _utf16_lines(file, path) if file.peek(2)[:2] in _UTF16_MARKS else file
+            lines = _utf16_lines(file) if file.peek(2)[:2] in _UTF16_MARKS else file
             for number, line in enumerate(lines, start=1):
                 yield number, line.removeprefix(_BOM) if number == 1 else line
     except FileNotFoundError:
@@ -110,15 +112,21 @@ def read_lines(path: Path) -> Iterator[tuple[int, bytes]]:
         raise DataError(f"cannot be read: {error.strerror or error}", path=path) from error
 
 
-def _utf16_lines(file: BinaryIO, path: Path) -> Iterator[bytes]:
-    """Half a pair of surrogates, which is no text, becomes bytes that are no UTF-8: a fault of that line."""
-    try:
-        with TextIOWrapper(file, encoding="utf-16", errors="surrogatepass", newline="\n") as text:
-            for line in text:
-                yield line.encode("utf-8", "surrogatepass")
-    except UnicodeDecodeError as error:
-        problem = f"is UTF-16 that ends within a character ({error.reason}); it may be cut off"
-        raise DataError(problem, path=path) from None
+def _utf16_lines(file: BinaryIO) -> Iterator[bytes]:
+    """Half a character, which is no text, becomes bytes that are no UTF-8: a fault of that line."""
+    with TextIOWrapper(file, encoding="utf-16", errors=_KEEP_HALVES, newline="\n") as text:
+        for line in text:
+            yield line.encode("utf-8", "surrogatepass")
+
+
+def _keep_halves(error: UnicodeError) -> tuple[str | bytes, int]:
+    """Read half a pair of surrogates as such, and one byte of two, where a file was cut off, likewise."""
+    if isinstance(error, UnicodeDecodeError) and error.reason == "truncated data":
+        return "\ud800", error.end
+    return codecs.lookup_error("surrogatepass")(error)
+
+
+codecs.register_error(_KEEP_HALVES, _keep_halves)
 
 
 def read_text_lines(path: Path, on_fault: OnFault = refuse) -> Iterator[tuple[int, str]]:
@@ -208,7 +216,10 @@ def _too_deep(line: bytes, record: Any) -> bool:
 
 
 def _not_utf8(error: UnicodeDecodeError) -> str:
-    byte = error.object[error.start]
+    found = error.object[error.start :]
+    if b"\xed\xa0" <= found[:2] <= b"\xed\xbf":
+        return f"half a character at position {error.start + 1}; the file may be cut off there"
+    byte = found[0]
     return f"byte 0x{byte:02x} at position {error.start + 1} is not UTF-8; save the file as UTF-8"
 
 

@@ -143,8 +143,11 @@ def test_utf16_is_read_where_its_mark_says_so(tmp_path, encoding):
     with pytest.raises(DataError, match=r"pairs.jsonl:3: field 'anchor' is '1'"):
         next(pairs)
     half = content.replace("\U0001f600".encode(encoding), "\ud83d".encode(encoding, "surrogatepass"))
-    assert "is not UTF-8" in fault(tmp_path, half)[1]
-    assert "ends within a character" in fault(tmp_path, content[:3])[1]
+    assert "half a character at position" in fault(tmp_path, half)[1]
+    faults = Faults()
+    cut_off = content.removesuffix("}".encode(encoding)) + b"}"  # one byte of two
+    assert [number for number, _ in read_numbered_pairs(write(tmp_path, cut_off), faults)] == [1]
+    assert faults.first == ["line 3: half a character at position 13; the file may be cut off there"]
     with pytest.raises(DataError, match="UTF-16, which is not read in parts"):
         split_corpus(write(tmp_path, content), 100)
 
