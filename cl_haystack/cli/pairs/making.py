@@ -163,7 +163,7 @@ class GivenCorpus:
 def refuse_one_file_twice(*paths: Path) -> None:
     """Say before any work that one file would be written over another that is named.
 
-    :param paths: files to read and to write.
+    :param *paths: files to read and to write.
     :raises ConfigurationError: two of them are the same file.
     """
     from cl_haystack.errors import ConfigurationError
