@@ -97,12 +97,12 @@ def killed_after(documents: list[Document]) -> Iterator[Document]:
 
 def test_a_resumed_job_names_what_was_refused_before_it_was_killed(tmp_path: Path) -> None:
     server = MemoryServer(rejected=["d1", "d3"])
-    server_side = {"window_size": 2, "journal": tmp_path / "journal"}
+    options: dict[str, Any] = {"window_size": 2, "journal": tmp_path / "journal"}
     documents = [*corpus(4), Document(id="\ud800", content="no Unicode"), Document(id="d5", content="x")]
     with pytest.raises(KeyboardInterrupt):
-        index_into(server, killed_after(documents), **server_side)
+        index_into(server, killed_after(documents), **options)
     with pytest.raises(RejectedDocumentsError) as caught:
-        index_into(server, iter([*documents, *corpus(8)[6:]]), **server_side)
+        index_into(server, iter([*documents, *corpus(8)[6:]]), **options)
     assert set(caught.value.rejections) == {"d1", "d3", "\ud800"}
     assert caught.value.count == 3
     report = report_of(caught.value)
