@@ -27,8 +27,9 @@ def read_pairs(path: str | Path) -> Iterator[Pair]:
     """Read training pairs, one at a time, in the order of the file.
 
     Fields: ``anchor``, ``positive``, optional ``negative`` or ``negatives``, ``score``, ``label``,
-    ``source``, ``weight``, ``candidate_scores``. CSV and TSV need a header; there an empty cell is an absent
-    field, and ``negatives`` and ``candidate_scores`` are JSON lists. Texts are kept as they are.
+    ``source``, ``document_id``, ``time``, ``weight``, ``candidate_scores``. CSV and TSV need a header; there
+    an empty cell is an absent field, and ``negatives`` and ``candidate_scores`` are JSON lists. Texts are kept
+    as they are.
 
     :param path: a file named ``.jsonl``, ``.ndjson``, ``.csv``, ``.tsv`` or ``.parquet``.
     :returns: the pairs; the file is opened when the first is asked for.
