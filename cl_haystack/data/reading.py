@@ -28,8 +28,8 @@ def read_pairs(path: str | Path) -> Iterator[Pair]:
 
     Fields: ``anchor``, ``positive``, optional ``negative`` or ``negatives``, ``score``, ``label``,
     ``source``, ``document_id``, ``time``, ``weight``, ``candidate_scores``. CSV and TSV need a header; there
-    an empty cell is an absent field, and ``negatives`` and ``candidate_scores`` are JSON lists. Texts are kept
-    as they are.
+    an empty cell is an absent field, and ``negatives`` and ``candidate_scores`` are JSON lists. Texts are
+    kept as they are.
 
     :param path: a file named ``.jsonl``, ``.ndjson``, ``.csv``, ``.tsv`` or ``.parquet``.
     :returns: the pairs; the file is opened when the first is asked for.
