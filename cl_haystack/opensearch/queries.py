@@ -1,8 +1,9 @@
 """Search requests as plain dictionaries: vectors, words, and both in one request. No input or output here.
 
-Filters always go *into* the vector search (efficient filtering) and into every leg of a hybrid query: a
+Filters go *into* the search for the nearest (efficient filtering) and into every leg of a hybrid query: a
 filter applied after the search would leave fewer than ``top_k`` documents, and a filter common to the whole
-hybrid query exists only from OpenSearch 3.0 on.
+hybrid query exists only from OpenSearch 3.0 on. They stand beside a radial search, which finds all that are
+near enough: OpenSearch 2.19 forgets the ``min_score`` of one whose filter it can simplify, and refuses it.
 """
 
 import math
@@ -103,10 +104,8 @@ def radial_body(
     """
     check_top_k(top_k)
     body = _page(top_k, with_embedding=with_embedding)
-    clause: dict[str, Any] = {"vector": query_embedding, "min_score": min_score}
-    if (wanted := filter_clause(filters, nested_fields)) is not None:
-        clause["filter"] = wanted
-    body["query"] = {"knn": {EMBEDDING_FIELD: clause}}
+    near_enough = {"knn": {EMBEDDING_FIELD: {"vector": query_embedding, "min_score": min_score}}}
+    body["query"] = _within(near_enough, filter_clause(filters, nested_fields))
     return body
 
 
@@ -284,7 +283,8 @@ def _knn_clause(
 def _bm25_clause(query: str, wanted: dict[str, Any] | None) -> dict[str, Any]:
     # A lone surrogate is valid in a Python string and in no JSON document.
     text = first_words(query.encode("utf-8", "replace").decode())
-    match = {"match": {CONTENT_FIELD: {"query": text}}}
-    if wanted is None:
-        return match
-    return {"bool": {"must": [match], "filter": [wanted]}}
+    return _within({"match": {CONTENT_FIELD: {"query": text}}}, wanted)
+
+
+def _within(scored: dict[str, Any], wanted: dict[str, Any] | None) -> dict[str, Any]:
+    return scored if wanted is None else {"bool": {"must": [scored], "filter": [wanted]}}

@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 
 from cl_haystack.opensearch import OpenSearchIndex, index_documents
 from tests.opensearch_fakes import WordEncoder, tiny_bundle
+from tests.opensearch_versions import on_every_version
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, on_every_version]
 
 NAME, DIMENSION, NUM_DOCUMENTS = "test-filters-module", 4, 150
 DATES = ["1969-07-21T20:17:40", "1989-11-09T17:53:00", "2020-02-29T00:00:00"]
@@ -115,6 +116,27 @@ def test_any_filter_means_what_it_means_to_the_stock_store(
         "hybrid": filled.index.hybrid_search("words", vector, **every),
     }
     assert {name: {hit.id for hit in hits} for name, hits in found.items()} == dict.fromkeys(found, expected)
+
+
+@pytest.mark.parametrize(
+    "filters",
+    [
+        {"field": "meta.kind", "operator": "in", "value": []},
+        {"field": "meta.kind", "operator": "not in", "value": []},
+        {"field": "meta.nowhere", "operator": "==", "value": 1},
+        {"field": "meta.date", "operator": ">=", "value": "1960-01-01T00:00:00"},
+        {"operator": "AND", "conditions": []},
+    ],
+)
+def test_filters_that_the_server_simplifies_are_kept_by_searches_for_duplicates(
+    filled: Filled, filters: dict[str, Any]
+) -> None:
+    """OpenSearch 2.19 forgets the threshold of a vector search that it rewrites."""
+    expected = {document.id for document in filled.store.filter_documents(filters)}
+    near = filled.index.duplicates_of([1.0] * DIMENSION, -0.999, top_k=1000, filters=filters)
+    assert {hit.id for hit in near} == expected
+    groups = filled.index.duplicates(-0.999, filters=filters)
+    assert {document_id for group in groups for document_id in group.ids} == expected
 
 
 @pytest.mark.parametrize(

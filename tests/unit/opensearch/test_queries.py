@@ -47,7 +47,9 @@ def test_ef_search_is_never_below_k_and_can_be_left_out() -> None:
 
 def test_a_threshold_is_part_of_the_vector_search() -> None:
     body = radial_body(VECTOR, min_score=0.7, top_k=9, filters=FILTERS)
-    assert body["query"] == {"knn": {"embedding": {"vector": VECTOR, "min_score": 0.7, "filter": CLAUSE}}}
+    near_enough = {"knn": {"embedding": {"vector": VECTOR, "min_score": 0.7}}}
+    assert body["query"] == {"bool": {"must": [near_enough], "filter": [CLAUSE]}}
+    assert radial_body(VECTOR, min_score=0.7, top_k=9)["query"] == near_enough
     assert "min_score" not in body
     assert body["size"] == 9
 
