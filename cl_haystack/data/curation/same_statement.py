@@ -3,51 +3,54 @@
 Word overlap alone cannot tell: "X increases Y" and "X decreases Y" share nearly all words and are opposites,
 and such pairs are the best negatives there are. So words are aligned, and what differs is looked at:
 
-* a number must not become another, and no negation may come or go;
-* a word may become another only by a slip: the two differ in one letter, or in two and one of them is hardly
-  found in the data; or both are words like *a* and *the*;
+* a number must not become another, and no negation may come or go, or deny another word;
+* a word may become another only by a slip (:mod:`~cl_haystack.data.curation.slips`), or where both are words
+  like *a* and *the*;
 * few words may be missing, repeated or moved, none missing from a text of three.
 
-Documents (more than 40 words) are the same when nearly all words are, in their order.
+Documents (more than 100 words) are the same when nearly all words are, in their order.
+
+Scripts without spaces (Han, kana, Thai) are compared by character, Korean by syllable: a negation is one, and
+a word that is another by one character is another word.
 """
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
+from itertools import groupby
 
-from rapidfuzz.distance import OSA, Indel, Levenshtein
+from rapidfuzz.distance import Indel, Levenshtein
 
-_WORD = re.compile(r"\w+")
-_DIGIT = re.compile(r"\d")
-_DOCUMENT_WORDS = 41
+from cl_haystack.data.curation.function_words import is_negation, negated, numbers_of
+from cl_haystack.data.curation.slips import Frequency, are_slips
+
+# Thai, Lao, Tibetan, Burmese, Khmer, Chinese, Japanese, Korean: their letters, without punctuation.
+_ALONE = (
+    "\u0e00-\u0fff\u1000-\u109f\u1780-\u17ff\u2e80-\u2fdf\u3005-\u3007\u3040-\u30fa\u30fc-\u9fff"
+    "\uac00-\ud7af\uf900-\ufaff\U00020000-\U0003ffff"
+)
+_MARKS = "\u0300-\u036f\u0591-\u05c7\u064b-\u065f\u0900-\u0963\u0966-\u0dff"  # vowels are marks in Hindi
+_CHARACTER = re.compile(f"[{_ALONE}]")
+_WORD = re.compile(
+    rf"[{_ALONE}]|[^\W{_ALONE}]+(?:(?:[{_MARKS}]|(?<=\d)[.,](?=\d))[^\W{_ALONE}]*)*"  # 1.5 is one word
+)
+_SHORT_NOT = re.compile(r"n['\u2019]t\b")
+_DOCUMENT_WORDS = 101
 _SAME_DOCUMENT = 0.9  # share of words in common, in order
 _EDITED_SHARE = 0.2  # of the words of a statement
-_RARE_TEXTS = 2  # a word in no more texts than this may be a slip: the text and its edited copy
 _MIN_WORDS_TO_DROP_ONE = 4
 _MIN_WORDS_FOR_TWO = 5
-_MIN_CHARS_FOR_TWO = 4
-
-_NEGATIONS = frozenset(
-    "no not never none nor neither cannot without fail fails failed lack lacks".split()  # noqa: SIM905
-)
-_SAYS_LITTLE = frozenset(
-    "a an the this that these those my your our his her its their some any i you we it they he she do "  # noqa: SIM905
-    "does did is are was were be been being can could will would shall should may might has have had to "
-    "of for on at in by with from and or as if there here s please just so".split()
-)
-
-Frequency = Callable[[str], int]
 
 
 def word_list(text: str) -> list[str]:
-    """Return the words of a text in order, case-folded; punctuation is left out."""
-    return _WORD.findall(text.casefold())
+    """Return the words of a text in order, case-folded; punctuation is left out, and *isn't* is *isnt*."""
+    return _WORD.findall(_SHORT_NOT.sub("nt", text.casefold()))
 
 
 def facts(words: Iterable[str]) -> tuple[frozenset[str], bool]:
     """Return what makes texts opposites although they are alike: their numbers, and whether they negate."""
     known = frozenset(words)
-    return frozenset(filter(_DIGIT.search, known)), not _NEGATIONS.isdisjoint(known)
+    return frozenset(numbers_of(known)), any(map(is_negation, known))
 
 
 def is_same_statement(one: list[str], other: list[str], frequency: Frequency) -> bool:
@@ -58,15 +61,20 @@ def is_same_statement(one: list[str], other: list[str], frequency: Frequency) ->
     :param frequency: in how many distinct texts of the data a word is found.
     :returns: True where both say the same; it does not matter which is first.
     """
-    if one == other or "".join(one) == "".join(other):
+    if one == other or ("".join(one) == "".join(other) and numbers_of(one) == numbers_of(other)):
         return True
     if max(len(one), len(other)) >= _DOCUMENT_WORDS:
         return Indel.normalized_similarity(one, other) >= _SAME_DOCUMENT
+    one, other = _said_once(one), _said_once(other)
     edits = _edits(one, other, frequency)
     shorter = min(len(one), len(other))
     return edits is not None and edits <= max(
         1 + (shorter >= _MIN_WORDS_FOR_TWO), int(_EDITED_SHARE * shorter)
     )
+
+
+def _said_once(words: list[str]) -> list[str]:
+    return [word for word, _ in groupby(words)]
 
 
 def _edits(one: list[str], other: list[str], frequency: Frequency) -> int | None:
@@ -76,7 +84,7 @@ def _edits(one: list[str], other: list[str], frequency: Frequency) -> int | None
     count = 0
     for before, after in _differences(one, other):
         if before and after:
-            if not _is_slip(before, after, frequency):
+            if not are_slips(before, after, frequency):
                 return None
             count += 1
         else:
@@ -85,7 +93,11 @@ def _edits(one: list[str], other: list[str], frequency: Frequency) -> int | None
     moved = gone & come
     dropped = gone + come - moved - moved
     new = [word for word in dropped if word not in one or word not in other]  # the rest is said twice
-    if _NEGATIONS & set(new) or (new and min(len(one), len(other)) < _MIN_WORDS_TO_DROP_ONE - 1):
+    if new and min(len(one), len(other)) < _MIN_WORDS_TO_DROP_ONE - 1:
+        return None
+    if any(map(is_negation, dropped)) or any(map(_CHARACTER.match, moved)):
+        return None
+    if any(map(is_negation, moved)) and negated(one) != negated(other):
         return None
     return count + moved.total() + dropped.total()
 
@@ -104,16 +116,3 @@ def _differences(one: list[str], other: list[str]) -> Iterator[tuple[list[str], 
             after += other[step.dest_start : step.dest_end]
     if before or after:
         yield before, after
-
-
-def _is_slip(before: list[str], after: list[str], frequency: Frequency) -> bool:
-    one, other = " ".join(before), " ".join(after)
-    if {*before, *after} <= _SAYS_LITTLE:
-        return True
-    distance = OSA.distance(one, other, score_cutoff=2)
-    if distance > 2 or _DIGIT.findall(one) != _DIGIT.findall(other):
-        return False
-    if min(map(frequency, (*before, *after))) <= _RARE_TEXTS:
-        return distance == 1 or min(len(one), len(other)) >= _MIN_CHARS_FOR_TWO
-    is_privative = one == f"a{other}" or other == f"a{one}"  # (a)symptomatic
-    return distance == 1 and not is_privative and not _NEGATIONS & {*before, *after}

@@ -1,10 +1,12 @@
 """Defects planted into real pairs, and the lines where they are: what a check must find, and no more."""
 
+import re
 import string
 from random import Random
 
 from cl_haystack.data import Pair
 
+_NEGATION = re.compile(r"\b(?:no|not|never|without|cannot|cant|dont)\b|n\Wt\b", re.IGNORECASE)
 EDITS = ("case", "letter", "letters", "dropped word", "doubled word", "swapped words")
 
 
@@ -18,8 +20,8 @@ def edited(text: str, edit: str, random: Random) -> str:
         return _with_typing_error(text, random)
     if edit == "letters":
         return _with_typing_error(_with_typing_error(text, random), random)
-    if edit == "dropped word":
-        del words[place]
+    if edit == "dropped word":  # without its "not" a text is another, and no copy
+        del words[place - 1 if _NEGATION.search(words[place]) else place]
     elif edit == "doubled word":
         words.insert(place, words[place])
     else:
