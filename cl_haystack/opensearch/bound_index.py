@@ -24,7 +24,7 @@ from cl_haystack.opensearch.binding import META_KEY, IndexBinding
 from cl_haystack.opensearch.capabilities import ServerCapabilities
 from cl_haystack.opensearch.connection import Connection
 from cl_haystack.opensearch.content_hash import HASH_FIELD, HASH_MAPPING, keeps_hashes
-from cl_haystack.opensearch.failures import opensearch_errors
+from cl_haystack.opensearch.failures import for_now, opensearch_errors, reason_in
 from cl_haystack.opensearch.mapping import (
     EMBEDDING_FIELD,
     index_body,
@@ -320,7 +320,7 @@ class BoundIndex:
         """
         params = {
             "_source_excludes": EMBEDDING_FIELD,
-            "filter_path": "docs._id,docs.found,docs._source",
+            "filter_path": "docs._id,docs.found,docs._source,docs.error",
         }
         return {hit["_id"]: hit.get("_source", {}) for hit in self._mget(targets, params)}
 
@@ -461,6 +461,12 @@ class BoundIndex:
         self.check()
         if not targets:
             return []
+        several = sorted(self._checked) if len(self._checked) > 1 else []
+        if several:  # the name of an alias would be refused, for each document by itself
+            targets = [target | {"_index": concrete} for concrete in several for target in targets]
         with opensearch_errors(self.connection.url, self.name):
             found = self._client.mget(body={"docs": list(targets)}, index=self.name, params=params)["docs"]
+        if failed := next((hit for hit in found if "error" in hit), None):
+            problem = f"index '{self.name}' did not tell document '{failed['_id']}': {reason_in(failed)}"
+            raise for_now(self.connection.url, problem)
         return [hit for hit in found if hit.get("found")]

@@ -64,6 +64,18 @@ def translate(error: Exception, url: str, index: str | None = None) -> CLHaystac
     return IndexingError(f"OpenSearch at {url}: {_cut(str(error))}")
 
 
+def for_now(url: str, problem: str) -> ServerUnavailableError:
+    """Return an error that patience waits for, where the server failed in a part of its answer.
+
+    :param url: the server's address, without credentials.
+    :param problem: what it did not do.
+    :returns: the error to raise.
+    """
+    error = ServerUnavailableError(url, problem)
+    error.__cause__ = TransportError(503, problem, {})
+    return error
+
+
 def status_of(error: OpenSearchException) -> int | None:
     """Return the status that the server answered with; None where it did not answer."""
     status = error.status_code if isinstance(error, TransportError) else None

@@ -20,11 +20,15 @@ from cl_haystack.opensearch.connection import (
 )
 from cl_haystack.opensearch.documents import read_hit
 from cl_haystack.opensearch.mapping import EMBEDDING_FIELD
+from cl_haystack.opensearch.queries import ids_body
+from cl_haystack.opensearch.requests import SearchRequest
 from cl_haystack.opensearch.searching import SearchableIndex
 from cl_haystack.opensearch.settings import IndexSettings
 
 if TYPE_CHECKING:
     from cl_haystack.encoder import TextEncoder
+
+_IDS_IN_A_SEARCH = 1_000
 
 
 class OpenSearchIndex(SearchableIndex):
@@ -120,12 +124,20 @@ class OpenSearchIndex(SearchableIndex):
     def get_documents(self, ids: Sequence[str], *, with_embedding: bool = False) -> list[Document]:
         """Return stored documents by their ids, written ones even before a refresh.
 
+        One that was written with a ``_routing`` is found once searches can see it.
+
         :param ids: ids in any number.
         :param with_embedding: return the documents' vectors too.
         :returns: in the order of ``ids``; those that do not exist are left out.
         """
         params = {} if with_embedding else {"_source_excludes": EMBEDDING_FIELD}
-        return [read_hit(hit) for hit in self._mget([{"_id": name} for name in ids], params)]
+        hits = self._mget([{"_id": name} for name in dict.fromkeys(ids)], params)
+        found = {hit["_id"]: read_hit(hit) for hit in hits}
+        routed = [name for name in dict.fromkeys(ids) if name not in found]
+        for start in range(0, len(routed), _IDS_IN_A_SEARCH):
+            body = ids_body(routed[start : start + _IDS_IN_A_SEARCH], with_embedding=with_embedding)
+            found |= {document.id: document for document in self._run(SearchRequest(body))}
+        return [found[name] for name in ids if name in found]
 
     def to_dict(self) -> dict[str, Any]:
         """Return the constructor's arguments as plain types, for a pipeline's YAML.

@@ -205,6 +205,19 @@ def hybrid_body(
     return body
 
 
+def ids_body(ids: Sequence[str], *, with_embedding: bool = False) -> dict[str, Any]:
+    """Return the request for documents by their ids, on whatever shards they are.
+
+    :param ids: ids of the documents.
+    :param with_embedding: return the documents' vectors too.
+    :returns: body of a search request, for documents without scores.
+    """
+    body = _page(MAX_TOP_K, with_embedding=with_embedding)  # an alias may lead to several of one id
+    body["query"] = {"ids": {"values": list(ids)}}
+    body["sort"] = ["_doc"]
+    return body
+
+
 def filter_clause(filters: dict[str, Any] | None, nested: frozenset[str]) -> dict[str, Any] | None:
     """Return Haystack filters as an OpenSearch query.
 

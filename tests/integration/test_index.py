@@ -210,6 +210,60 @@ def test_documents_come_back_by_id_in_the_order_asked_for(make_index: MakeIndex)
     assert index.get_documents([]) == []
 
 
+def test_documents_with_a_routing_come_back_by_id_as_they_were_written(make_index: MakeIndex) -> None:
+    index = make_index(settings={"number_of_shards": 4})
+    documents = [
+        Document(id=str(number), content="x", meta={} if number % 2 else {"_routing": "k"})
+        for number in range(10)
+    ]
+    index_documents(documents, index, WordEncoder(tiny_bundle()))
+    found = index.get_documents(["8", *map(str, range(8)), "nothing", "9", "9"], with_embedding=True)
+    assert [document.id for document in found] == ["8", *map(str, range(8)), "9", "9"]
+    assert all(len(document.embedding or []) == 8 and document.score is None for document in found)
+    assert all(document.embedding is None for document in index.get_documents(["8", "9"]))
+
+
+def test_documents_behind_an_alias_of_several_indices_are_all_found(
+    make_index: MakeIndex, index_name: str
+) -> None:
+    names = [f"{index_name}-1", f"{index_name}-2"]
+    encoder = WordEncoder(tiny_bundle())
+    try:
+        for name in names:
+            target = make_index(name=name)
+            index_documents(
+                [Document(id=name, content="x"), Document(id="both", content="y")], target, encoder
+            )
+            raw(target).indices.put_alias(
+                index=name, name=index_name, body={"is_write_index": name == names[0]}
+            )
+        index = make_index()
+        assert [document.id for document in index.get_documents([*names, "both", "no"])] == [*names, "both"]
+        asked = [{"_id": name} for name in [*names, "both", "no"]]
+        assert index.existing_ids(asked) == {*names, "both"}
+        assert {name: there["content"] for name, there in index.stored_sources(asked).items()} == {
+            **dict.fromkeys(names, "x"),
+            "both": "y",
+        }
+        again = index_documents([Document(id=names[1], content="x")], index, encoder)
+        assert (again.skipped, again.written) == (1, 0)
+    finally:
+        for name in names:
+            make_index(name=name).delete()
+
+
+def test_documents_that_a_shard_does_not_tell_are_no_missing_ones(
+    make_index: MakeIndex, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    index = make_index()
+    index.create()
+    error = {"type": "no_shard_available_action_exception", "reason": "no shard"}
+    answer = {"docs": [{"_id": "a", "error": error}]}
+    monkeypatch.setattr(index.connection.client(), "mget", lambda **_: answer)
+    with pytest.raises(ServerUnavailableError, match="did not tell document 'a': no shard"):
+        index.existing_ids([{"_id": "a"}])
+
+
 def test_deleting_says_whether_there_was_something(make_index: MakeIndex) -> None:
     index = make_index()
     index.create()

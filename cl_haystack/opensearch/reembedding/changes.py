@@ -12,12 +12,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from opensearchpy.exceptions import TransportError
-
-from cl_haystack.errors import ServerUnavailableError
 from cl_haystack.opensearch.connection import Connection
 from cl_haystack.opensearch.documents import WITHOUT_VECTOR
-from cl_haystack.opensearch.failures import opensearch_errors
+from cl_haystack.opensearch.failures import for_now, opensearch_errors
 from cl_haystack.opensearch.patience import Patience
 from cl_haystack.opensearch.records import FIRST_PAGE, next_page_size
 
@@ -146,7 +143,7 @@ class ChangeReader:
             with opensearch_errors(self._url, self._index):
                 answers = self._client.mget(body={"docs": asked}, index=self._index)["docs"]
             if any("error" in answer for answer in answers):
-                raise _for_now(self._url, f"some shards of index '{self._index}' did not answer")
+                raise for_now(self._url, f"some shards of index '{self._index}' did not answer")
             return list(answers)
 
         return self._patience(ask)
@@ -168,7 +165,7 @@ class ChangeReader:
         }
         num_shards = int(settings[self._index]["settings"]["index.number_of_shards"])
         if len(found) != num_shards:
-            raise _for_now(
+            raise for_now(
                 self._url, f"{num_shards - len(found)} shards of index '{self._index}' have no primary"
             )
         return found
@@ -202,7 +199,7 @@ class ChangeReader:
         with opensearch_errors(self._url, self._index):
             answer = self._client.search(index=self._index, body=body, params=params)
         if answer.get("timed_out"):
-            raise _for_now(self._url, f"did not search index '{self._index}' in time")
+            raise for_now(self._url, f"did not search index '{self._index}' in time")
         hits: list[dict[str, Any]] = answer["hits"]["hits"]
         return hits
 
@@ -213,11 +210,4 @@ def _primary(shard: int | None) -> dict[str, str]:
 
 def _refuse_partial(answer: dict[str, Any], url: str, index: str) -> None:
     if answer.get("_shards", {}).get("failed"):
-        raise _for_now(url, f"some shards of index '{index}' did not answer")
-
-
-def _for_now(url: str, problem: str) -> ServerUnavailableError:
-    """Return an error that patience waits for."""
-    error = ServerUnavailableError(url, problem)
-    error.__cause__ = TransportError(503, problem, {})
-    return error
+        raise for_now(url, f"some shards of index '{index}' did not answer")
