@@ -74,7 +74,7 @@ def check_pairs(
         intake = Intake(spool, task, language)
         columns = intake.read(path, on_progress)
         findings = Findings(columns)
-        alike = intake.texts.alike()
+        alike = intake.texts.alike(intake.num_evaluation_texts)
         _look_at_texts(intake, columns, findings)
         _look_at_relations(intake, columns, alike, findings)
         if intake.evaluation is not None:
@@ -197,7 +197,7 @@ def _look_at_plausibility(
 def _look_at_meaning(
     model: _Model, intake: Intake, columns: Columns, similarity: float, findings: Findings
 ) -> None:
-    alike = Alike(len(intake.texts))
+    alike = Alike(len(intake.texts), intake.num_evaluation_texts)
     for vectors in (model.anchors, model.documents):
         same_meaning(alike, vectors, intake.texts, similarity)
     usable = columns.is_pair & ~findings.has(*DROPPED)

@@ -88,6 +88,7 @@ class Intake:
         if task is not None:
             self.evaluation = EvaluationTexts(task, self._add_evaluation_text)
         self.num_evaluation_records = len(spool)
+        self.num_evaluation_texts = len(self.texts)
 
     def read(self, path: Path, on_progress: OnProgress) -> Columns:
         """Read all lines.

@@ -42,22 +42,30 @@ Ids = NDArray[np.int64]
 class Alike:
     """Which texts are the same but for small edits; small edits may add up, so this is not transitive.
 
+    Of a text that is the same as very many, not all are noted, but all that are the same as a wanted one.
+
     :param count: number of texts.
+    :param num_wanted: how many of them are wanted, the first ones: those of an evaluation.
     """
 
-    def __init__(self, count: int) -> None:
+    def __init__(self, count: int, num_wanted: int) -> None:
         self.leaders = np.arange(count, dtype=np.int64)
         """The first text that is the same as a text and is not led itself, ``(texts,)``."""
         self._others: dict[int, list[int]] = {}
+        self._num_wanted = num_wanted
 
     def wants(self, first: int, second: int) -> bool:
         """Tell whether it matters whether two texts are the same: not where one has very many already."""
-        return all(len(self._others.get(text, ())) < _MAX_ALIKE for text in (first, second))
+        return first < self._num_wanted or all(
+            len(self._others.get(text, ())) < _MAX_ALIKE for text in (first, second)
+        )
 
     def add(self, first: int, second: int) -> None:
         """Note that a text is the same as an earlier one; pairs come by the later, then the earlier."""
-        self._others.setdefault(first, []).append(second)
-        self._others.setdefault(second, []).append(first)
+        for text, other in ((first, second), (second, first)):
+            others = self._others.setdefault(text, [])
+            if other < self._num_wanted or len(others) < _MAX_ALIKE:
+                others.append(other)
         if self.leaders[second] == second and self.leaders[first] == first:
             self.leaders[second] = first
 
@@ -158,13 +166,17 @@ class TextTable:
         """Return how much a word says: the logarithm of texts by texts that it is in."""
         return math.log1p(len(self) / self.frequency[word]) if word in self.frequency else 0.0
 
-    def alike(self) -> "Alike":
-        """Compare all texts, and return which are the same but for small edits."""
+    def alike(self, num_wanted: int = 0) -> "Alike":
+        """Compare all texts, and return which are the same but for small edits.
+
+        :param num_wanted: how many of them, the first ones, are compared with all that may be the same.
+        :returns: what is the same.
+        """
         self._hash()
-        found = Alike(len(self))
+        found = Alike(len(self), num_wanted)
         if len(self) < 2:
             return found
-        for first, second in _candidates(self._take_signatures(), self.num_chars):
+        for first, second in _candidates(self._take_signatures(), self.num_chars, num_wanted):
             if found.wants(first, second) and self._is_same(first, second):
                 found.add(first, second)
         return found
@@ -189,7 +201,7 @@ class TextTable:
             self._waiting = []
 
 
-def _candidates(signatures: NDArray[np.uint8], num_chars: Ids) -> Iterator[tuple[int, int]]:
+def _candidates(signatures: NDArray[np.uint8], num_chars: Ids, num_wanted: int) -> Iterator[tuple[int, int]]:
     """Yield pairs of texts that may be the same, the earlier first; by the later, then the earlier."""
     count = len(signatures)
     found = np.empty(0, dtype=np.int64)
@@ -197,17 +209,29 @@ def _candidates(signatures: NDArray[np.uint8], num_chars: Ids) -> Iterator[tuple
         row = signatures[:, start : start + _ROW_BYTES].astype(np.uint32)  # (texts, bytes)
         keys = row[:, 0] << 16 | row[:, 1] << 8 | row[:, 2]  # (texts,)
         order = np.lexsort((num_chars, keys))  # (texts,)
-        keys = keys[order]
         parts = [found]
-        for distance in range(1, min(_NEIGHBOURS + 1, count)):
-            equal = np.flatnonzero(keys[distance:] == keys[:-distance])
-            if not len(equal):
-                break
-            one, other = order[equal], order[equal + distance]  # lengths rise within a key
+        for one, other in _with_equal_keys(keys, order, num_wanted):  # lengths rise within a key
             near = num_chars[other] <= _MAX_LENGTH_RATIO * num_chars[one] + 2
             parts.append(_agreeing(np.minimum(one, other)[near], np.maximum(one, other)[near], signatures))
         found = np.unique(np.concatenate(parts))
     yield from zip((found % count).tolist(), (found // count).tolist(), strict=True)
+
+
+def _with_equal_keys(keys: NDArray[np.uint32], order: Ids, num_wanted: int) -> Iterator[tuple[Ids, Ids]]:
+    """Yield texts, and others of their key that are as long or longer: the next ones, of wanted texts all."""
+    wanted_keys = keys[:num_wanted]
+    keys = keys[order]
+    for distance in range(1, min(_NEIGHBOURS + 1, len(keys))):
+        equal = np.flatnonzero(keys[distance:] == keys[:-distance])
+        if not len(equal):
+            return
+        yield order[equal], order[equal + distance]
+    starts, ends = (np.searchsorted(keys, wanted_keys, side) for side in ("left", "right"))
+    for text in np.flatnonzero(ends - starts > _NEIGHBOURS + 1).tolist():
+        members = order[starts[text] : ends[text]]
+        place = int(np.flatnonzero(members == text)[0])
+        yield np.full(len(members) - place - 1, text), members[place + 1 :]
+        yield members[:place], np.full(place, text)
 
 
 def _agreeing(first: Ids, second: Ids, signatures: NDArray[np.uint8]) -> Ids:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from cl_haystack.data import (
     Pair,
     PairCounts,
+    RetrievalTask,
     find_overlap,
     pairs_from_qrels,
     read_beir,
@@ -112,6 +113,24 @@ def test_leaked_queries_and_the_known_overlap_of_scifact_are_found(claims, data_
     assert recall >= 0.95
     assert false_alarms <= 0.01
     assert lines_with(before, Kind.EVAL_QUERY)  # published claims that are the same but for an edit
+
+
+def make_task(folder: Path, queries: dict[str, str], document: str) -> RetrievalTask:
+    """Return queries that all have one relevant document."""
+    (folder / "corpus.jsonl").write_text(json.dumps({"_id": "d", "title": "", "text": document}))
+    return RetrievalTask("task", folder / "corpus.jsonl", 1, queries, {query: {"d": 1} for query in queries})
+
+
+def test_a_query_that_leaked_in_very_many_variants_is_found_in_all_of_them(tmp_path):
+    query = "Interleukin treatment lowers mortality among hospital patients"
+    task = make_task(tmp_path, {"q": query}, "The document.")
+    places = [place for place in range(len(query)) if query[place - 1 : place + 2].isalpha()]
+    variants = [query[:place] + letter + query[place:] for place in places for letter in "xq"]
+    # Each is the same as all others, and rows of candidates are longer than what is looked at of others.
+    pairs = [Pair(anchor=text, positive=f"answer number {line}") for line, text in enumerate(variants)]
+    _, found = check(pairs, tmp_path, task=task)
+    assert len(variants) > 80
+    assert lines_with(found, Kind.EVAL_QUERY) == set(range(1, len(pairs) + 1))
 
 
 @pytest.mark.slow
@@ -219,7 +238,7 @@ EDITED = [
 ]
 MISTYPED = [
     ("How do I activate my new card?", "How do I activaqe my new card?"),
-    ("Can I get the refund today?", "Can I get tje refund today?"),
+    ("Can I get the refund today?", "Can I get thq refund today?"),
     ("This protein is a marker of inflammation.", "This protein is a markr of inflammatiom."),
     ("Wie aktiviere ich meine neue Karte?", "Wie aktivire ich meine neue Karte?"),
     ("Как активировать мою новую карту?", "Как активировть мою новую карту?"),

@@ -61,7 +61,7 @@ def test_texts_of_one_meaning_are_found_among_thousands_unless_a_number_or_a_neg
     stored = TextVectors(
         np.arange(7000), lambda some: vectors[list(map(int, some))], str, tmp_path, lambda step: None
     )
-    alike = Alike(7000)
+    alike = Alike(7000, 0)
     same_meaning(alike, stored, TextTable(texts.__getitem__), 0.95)
     found = {text for text in range(3500) if text + 3500 in alike.of(text)}
     same_number = {text for text in range(3500) if text % 10}
