@@ -100,7 +100,8 @@ class Intake:
         """
         line, anchor, positive = array("q"), array("q"), array("q")
         negatives, negatives_of, label, score = array("q"), array("q"), array("q"), array("d")
-        for number, record in self._records(path):
+
+        def note(number: int, record: dict[str, Any]) -> None:
             if len(line) % _TOLD_EVERY == 0:
                 on_progress(Progress(len(line), None, "reading"))
             place = self.spool.add(record)
@@ -112,6 +113,12 @@ class Intake:
             negatives_of.extend([len(line) - 1] * len(ids[2:]))
             label.append(record.get("label", NO_LABEL))
             score.append(record.get("score", np.nan))
+
+        def note_fault(fault: DataError, found: bytes) -> None:
+            note(fault.line or 0, {"problem": fault.problem, "found": found.decode(errors="replace")})
+
+        for number, pair in read_numbered_pairs(path, note_fault):
+            note(number, pair.model_dump(mode="json", exclude_defaults=True))
         return Columns(
             line=np.asarray(line),
             anchor=np.asarray(anchor),
@@ -131,21 +138,6 @@ class Intake:
         for number, record in enumerate(self.spool):
             if number >= self.num_evaluation_records:
                 yield record
-
-    def _records(self, path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-        """Yield pairs as they would be written, and lines that are none with their problem."""
-        faults: list[tuple[int, dict[str, Any]]] = []
-
-        def remember(fault: DataError, line: bytes) -> None:
-            faults.append(
-                (fault.line or 0, {"problem": fault.problem, "found": line.decode(errors="replace")})
-            )
-
-        for number, pair in read_numbered_pairs(path, remember):
-            yield from faults
-            faults.clear()
-            yield number, pair.model_dump(mode="json", exclude_defaults=True)
-        yield from faults
 
     def _add_texts(self, record: dict[str, Any], place: int) -> list[int]:
         return [self._add_text(text, place, slot) for slot, text in enumerate(texts_of(record))]

@@ -16,6 +16,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from functools import lru_cache
 from hashlib import blake2b
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -217,7 +218,9 @@ def _candidates(signatures: NDArray[np.uint8], num_chars: Ids, num_wanted: int) 
     yield from zip((found % count).tolist(), (found // count).tolist(), strict=True)
 
 
-def _with_equal_keys(keys: NDArray[np.uint32], order: Ids, num_wanted: int) -> Iterator[tuple[Ids, Ids]]:
+def _with_equal_keys(
+    keys: NDArray[np.integer[Any]], order: Ids, num_wanted: int
+) -> Iterator[tuple[Ids, Ids]]:
     """Yield texts, and others of their key that are as long or longer: the next ones, of wanted texts all."""
     wanted_keys = keys[:num_wanted]
     keys = keys[order]

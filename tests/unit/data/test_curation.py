@@ -1,6 +1,8 @@
 """The check of pairs: planted defects are found, real text is left alone, and no line vanishes."""
 
 import json
+import tracemalloc
+from contextlib import closing
 from pathlib import Path
 from random import Random
 
@@ -19,10 +21,13 @@ from cl_haystack.data import (
     write_pairs,
 )
 from cl_haystack.data.curation import CheckReport, Kind, check_pairs
+from cl_haystack.data.curation.intake import Intake
 from cl_haystack.data.curation.personal_data import find_personal_data
 from cl_haystack.data.curation.same_statement import is_same_statement, word_list
+from cl_haystack.data.curation.spool import Spool
 from cl_haystack.data.stdlib_docs import read_stdlib_docstrings
 from cl_haystack.errors import ConfigurationError, DataError
+from cl_haystack.progress import ignore
 from tests.unit.data.planting import (
     recall_and_false_alarms,
     with_copies,
@@ -238,7 +243,7 @@ EDITED = [
 ]
 MISTYPED = [
     ("How do I activate my new card?", "How do I activaqe my new card?"),
-    ("Can I get the refund today?", "Can I get thq refund today?"),
+    ("Can I get the refund today?", "Can I get tze refund today?"),
     ("This protein is a marker of inflammation.", "This protein is a markr of inflammatiom."),
     ("Wie aktiviere ich meine neue Karte?", "Wie aktivire ich meine neue Karte?"),
     ("Как активировать мою новую карту?", "Как активировть мою новую карту?"),
@@ -363,6 +368,18 @@ def test_broken_lines_are_named_and_do_not_stop_the_check(tmp_path):
     assert kinds == {**dict.fromkeys((2, 3, 5, 6, 7), "malformed"), 8: "no-words"}
     assert (report.lines, report.kept, report.dropped) == (7, 1, 6)
     assert "is not UTF-8" in told[1]["reasons"][0]["detail"]
+
+
+def test_broken_lines_do_not_wait_in_memory_for_a_good_one(tmp_path):
+    line = b'{"anchor": "' + b"a" * 2000 + b"\n"
+    (tmp_path / "pairs.jsonl").write_bytes(line * 4000 + b'{"anchor": "a", "positive": "b"}')
+    with closing(Spool(tmp_path)) as spool:
+        tracemalloc.start()
+        columns = Intake(spool, None, None).read(tmp_path / "pairs.jsonl", ignore)
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+    assert len(columns.line) == 4001
+    assert peak < 2 << 20  # of 8 MB
 
 
 def test_broken_rows_of_a_table_are_named(tmp_path):
