@@ -373,16 +373,20 @@ class BoundIndex:
         """Keep what later calls need of the mappings that were just checked."""
         self._nested_fields = frozenset().union(*(nested_fields(mapping) for mapping in mappings.values()))
         self._keeps_hashes = all(keeps_hashes(mapping) for mapping in mappings.values())
-        self._vector_form = VectorForm.of(self._common_data_type(mappings), self.bundle, self.dimension)
+        data_type = self._only(
+            "data types", (data_type_of(vector_field(one) or {}) for one in mappings.values())
+        )
+        self._vector_form = VectorForm.of(cast(DataType, data_type), self.bundle, self.dimension)
 
-    def _common_data_type(self, mappings: dict[str, dict[str, Any]]) -> DataType:
-        found = {data_type_of(vector_field(mapping) or {}) for mapping in mappings.values()}
+    def _only(self, what: str, values: Iterable[str]) -> str:
+        """Return the one value that all indices behind the name share."""
+        found = set(values)
         if len(found) > 1:
             raise IndexingError(
-                f"index '{self.name}' leads to vectors of several data types ({', '.join(sorted(found))}); "
-                "use indices of one"
+                f"index '{self.name}' leads to vectors of several {what} ({', '.join(sorted(found))}); use "
+                "indices of one"
             )
-        return cast(DataType, found.pop())
+        return found.pop()
 
     def _check_one(self, concrete: str, mapping: dict[str, Any]) -> IndexBinding | None:
         shown = self.name if concrete == self.name else f"{self.name} ({concrete})"

@@ -6,7 +6,7 @@ becomes one that asks the server, and an asynchronous twin.
 
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from functools import update_wrapper
-from typing import Any, Concatenate, ParamSpec
+from typing import Any, Concatenate, ParamSpec, cast
 
 from haystack import Document
 
@@ -25,6 +25,7 @@ from cl_haystack.opensearch.mapping import space_type_of
 from cl_haystack.opensearch.queries import filter_clause
 from cl_haystack.opensearch.requests import RequestBuilder, SearchRequest
 from cl_haystack.opensearch.scores import DUPLICATE, score_of, similarity_of, similarity_threshold
+from cl_haystack.opensearch.settings import SpaceType
 from cl_haystack.progress import OnProgress, ignore
 
 Options = ParamSpec("Options")
@@ -156,12 +157,14 @@ class SearchableIndex(AskableIndex):
 
     def _remember(self, mappings: dict[str, dict[str, Any]]) -> None:
         super()._remember(mappings)
+        # Of several, neither the scores could be compared nor a threshold mean the same.
+        space_type = self._only("space types", map(space_type_of, mappings.values()))
         self._requests = RequestBuilder(
             index=self.name,
             bundle=self.bundle,
             dimension=self.dimension,
             ef_search=self.settings.ef_search,
-            space_type=space_type_of(next(iter(mappings.values()))),
+            space_type=cast(SpaceType, space_type),
             nested_fields=self._nested_fields,
             mappings=mappings,
             form=self._vector_form,

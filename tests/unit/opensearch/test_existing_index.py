@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from cl_haystack.bundle import ModelBundle
+from cl_haystack.errors import IndexingError
 from cl_haystack.opensearch import OpenSearchIndex
 from cl_haystack.opensearch.binding import IndexBinding
 from cl_haystack.opensearch.content_hash import HASH_FIELD
@@ -127,3 +128,21 @@ def test_an_adopted_index_keeps_hashes_from_then_on() -> None:
     stock["mappings"]["properties"][HASH_FIELD] = {"type": "text"}  # somebody's own field of that name
     index.bind("docs")
     assert stock["mappings"]["properties"][HASH_FIELD] == {"type": "text"}
+
+
+@pytest.mark.parametrize(
+    ("given", "what"),
+    [
+        ({"space_type": "l2"}, r"space types \(cosinesimil, l2\)"),
+        ({"data_type": "byte"}, r"data types \(byte, float\)"),
+    ],
+)
+def test_an_alias_whose_indices_compare_vectors_otherwise_is_refused(
+    given: dict[str, Any], what: str
+) -> None:
+    index = OpenSearchIndex("http://127.0.0.1:1", "both", tiny_bundle())
+    server = Server(index, {})
+    first, second = ({"mappings": made_with(settings)["mappings"]} for settings in ({}, given))
+    server.get_mapping = lambda **_: {"a": first, "b": second}  # type: ignore[method-assign]
+    with pytest.raises(IndexingError, match=f"'both' leads to vectors of several {what}"):
+        index.search([1.0] * 8)
