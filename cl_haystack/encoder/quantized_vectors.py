@@ -1,6 +1,7 @@
 """Vectors in fewer bytes, for byte and binary indices: 4 times and 32 times smaller than float32."""
 
 import math
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -58,3 +59,12 @@ def as_bits(vectors: Vectors) -> NDArray[np.int8]:
             "choose another truncate_dim"
         )
     return np.packbits(vectors > 0, axis=1).view(np.int8)  # (num_texts, dim / 8)
+
+
+def from_bits(bits: NDArray[Any]) -> NDArray[np.float32]:
+    """Unpack what :func:`as_bits` packed.
+
+    :param bits: whole numbers of signed bytes, ``(..., dim / 8)``.
+    :returns: 1 or -1, ``(..., dim)``.
+    """
+    return np.unpackbits(bits.astype(np.int8).view(np.uint8), axis=-1) * np.float32(2) - np.float32(1)

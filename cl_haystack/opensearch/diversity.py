@@ -56,7 +56,7 @@ def diversify(
     """Choose documents by maximal marginal relevance.
 
     :param documents: the candidates.
-    :param relevance: of each for the query, ``(candidates,)``.
+    :param relevance: of each for the query, ``(candidates,)``, on the scale of the vectors' similarities.
     :param vectors: of each, ``(candidates, dim)``; unit vectors, where cosine is the similarity.
     :param diversity: 0 takes the most relevant, 1 those that are least like each other.
     :param top_k: how many to choose.
@@ -75,21 +75,14 @@ def diversify(
     return chosen
 
 
-def vectors_of(documents: list[Document], dimension: int, *, unit: bool) -> NDArray[np.float32]:
-    """Return the vectors of documents as rows; zeros for one without.
+def scaled(scores: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return scores on a scale from 0, the least of them, to 1; all 1 where they are equal.
 
-    :param documents: with their embeddings.
-    :param dimension: length of a vector.
-    :param unit: bring each row to unit length.
-    :returns: ``(documents, dim)``.
+    :param scores: ``(candidates,)``.
+    :returns: ``(candidates,)``.
     """
-    rows = np.zeros((len(documents), dimension), dtype=np.float32)
-    for row, document in zip(rows, documents, strict=True):
-        if document.embedding is not None:
-            row[:] = document.embedding
-    if unit:
-        rows /= np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), np.finfo(np.float32).tiny)
-    return rows
+    low, high = scores.min(initial=np.inf), scores.max(initial=-np.inf)
+    return (scores - low) / (high - low) if low < high else np.ones_like(scores)
 
 
 def without_embedding(documents: list[Document]) -> list[Document]:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from cl_haystack.bundle import ModelBundle
 from cl_haystack.errors import ConfigurationError, IndexingError
-from cl_haystack.opensearch.diversity import diversify, num_candidates, vectors_of, without_embedding
+from cl_haystack.opensearch.diversity import diversify, num_candidates, scaled, without_embedding
 from cl_haystack.opensearch.documents import read_hit
 from cl_haystack.opensearch.duplicates import MAX_DUPLICATES
 from cl_haystack.opensearch.fusion import Fusion, HybridSettings
@@ -28,13 +28,7 @@ from cl_haystack.opensearch.queries import (
     knn_body,
     radial_body,
 )
-from cl_haystack.opensearch.scores import (
-    DUPLICATE,
-    check_min_score,
-    score_of,
-    similarity_of,
-    similarity_threshold,
-)
+from cl_haystack.opensearch.scores import DUPLICATE, check_min_score, score_of, similarity_threshold
 from cl_haystack.opensearch.settings import SpaceType
 from cl_haystack.opensearch.vector_form import Row, VectorForm
 
@@ -146,7 +140,7 @@ class RequestBuilder:
         else:
             common |= {"ef_search": self.ef_search, "oversample_factor": oversample_factor}
             body = knn_body(row, rescore_by=self._rescore_by(), **common)
-        return self._diverse(body, diversity, top_k, with_embedding=with_embedding, fused=False)
+        return self._diverse(body, diversity, top_k, with_embedding=with_embedding, query=row)
 
     def radial(
         self,
@@ -290,9 +284,10 @@ class RequestBuilder:
         """
         check_top_k(top_k)
         settings = self._fusion(weights, fusion, pagination_depth)
+        row = self._valid(query_embedding)
         body = hybrid_body(
             query,
-            self._valid(query_embedding),
+            row,
             top_k=num_candidates(top_k, diversity, candidates),
             filters=filters,
             settings=settings,
@@ -301,7 +296,9 @@ class RequestBuilder:
             with_embedding=with_embedding or diversity is not None,
             nested_fields=self.nested_fields,
         )
-        request = self._diverse(body, diversity, top_k, with_embedding=with_embedding, fused=True)
+        request = self._diverse(
+            body, diversity, top_k, with_embedding=with_embedding, query=row, fusion=settings.fusion
+        )
         return replace(request, weighs_ranks=settings.weighs_ranks)
 
     def search_many(
@@ -348,6 +345,16 @@ class RequestBuilder:
             return requests
         return [request.without_content() for request in requests]
 
+    def rows(self, stored: Sequence[Sequence[float] | Row | None]) -> NDArray[np.float32]:
+        """Return stored vectors as rows whose products are the model's similarities.
+
+        :param stored: as the index returns them.
+        :returns: ``(len(stored), dim)``.
+        """
+        # Bytes and signs keep no length, so there is nothing but the cosine to compare.
+        is_cosine = self.bundle.similarity == "cosine" or self.form.data_type != "float"
+        return self.form.rows(stored, self.dimension, unit=is_cosine)
+
     def _fusion(
         self, weights: Sequence[float] | None, fusion: Fusion | None, pagination_depth: int | None
     ) -> HybridSettings:
@@ -362,18 +369,24 @@ class RequestBuilder:
         top_k: int,
         *,
         with_embedding: bool,
-        fused: bool,
+        query: Row,
+        fusion: Fusion | None = None,
     ) -> SearchRequest:
         if diversity is None:
             return SearchRequest(body)
 
         def read(hits: Hits) -> list[Document]:
             documents = read_hits(hits)
-            scores = [document.score or 0.0 for document in documents]
-            if not fused:
-                scores = [similarity_of(score, self.space_type) for score in scores]
-            vectors = vectors_of(documents, self.dimension, unit=self.bundle.similarity == "cosine")
-            relevance = np.array(scores, dtype=np.float32)
+            stored = [document.embedding for document in documents]
+            if fusion is None:
+                # Not the score, which knows no bytes' scale, and of signs the number that differ.
+                vectors = self.rows(stored)
+                relevance = vectors @ self.rows([query])[0]
+            else:
+                # Fused scores lie within 0..1, as cosines do; those of ranks are all close to 0.
+                vectors = self.form.rows(stored, self.dimension, unit=True)
+                scores = np.array([document.score or 0.0 for document in documents], dtype=np.float32)
+                relevance = scaled(scores) if fusion == "rrf" else scores
             chosen = diversify(documents, relevance, vectors, diversity=diversity, top_k=top_k)
             return chosen if with_embedding else without_embedding(chosen)
 

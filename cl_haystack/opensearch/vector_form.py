@@ -4,6 +4,7 @@ The vectors of documents and queries come from the encoder as float32; the index
 on the way to the server, so nobody above it has to know.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -11,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cl_haystack.bundle import ModelBundle
-from cl_haystack.encoder.quantized_vectors import as_bits, as_int8, int8_scale
+from cl_haystack.encoder.quantized_vectors import as_bits, as_int8, from_bits, int8_scale
 from cl_haystack.errors import ConfigurationError, EncodingError
 
 DataType = Literal["float", "byte", "binary"]
@@ -58,6 +59,24 @@ class VectorForm:
             length = np.linalg.norm(row)
             return as_int8(row / length if length > 0 else row, self.scale)
         return as_bits(row[np.newaxis])[0] if self.data_type == "binary" else row
+
+    def rows(
+        self, stored: Sequence[Sequence[float] | Row | None], dimension: int, *, unit: bool
+    ) -> NDArray[np.float32]:
+        """Return stored vectors as rows whose products compare them; zeros for a missing one.
+
+        :param stored: as the index returns them, or as :meth:`__call__` does.
+        :param dimension: of the vectors; eight times as many as a stored one of signs has bytes.
+        :param unit: bring each row to unit length.
+        :returns: float32 ``(len(stored), dim)``; 1 or -1 for a sign.
+        """
+        rows = np.zeros((len(stored), dimension), dtype=np.float32)
+        for row, vector in zip(rows, stored, strict=True):
+            if vector is not None:
+                row[:] = from_bits(np.asarray(vector)) if self.data_type == "binary" else vector
+        if unit:
+            rows /= np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), np.finfo(np.float32).tiny)
+        return rows
 
 
 def data_type_of(vector_field: dict[str, Any]) -> str:

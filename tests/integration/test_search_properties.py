@@ -16,7 +16,7 @@ from cl_haystack.opensearch.fusion import META_KEY, HybridSettings, Tuned
 from cl_haystack.opensearch.scores import score_of
 from tests.opensearch_fakes import tiny_bundle
 from tests.opensearch_versions import on_every_version
-from tests.reference.search import connected, fuse_min_max, fuse_rrf, mmr
+from tests.reference.search import connected, fuse_min_max, fuse_rrf, mmr, scaled
 
 pytestmark = [pytest.mark.integration, on_every_version]
 
@@ -234,6 +234,49 @@ def test_hybrid_equals_the_fusion_of_both_searches(
     best = sorted(expected.values(), reverse=True)[: len(found)]
     assert [hit.score for hit in found] == pytest.approx(best, abs=1e-4)
     assert [hit.score for hit in found] == pytest.approx([expected[hit.id] for hit in found], abs=1e-4)
+
+
+@pytest.mark.parametrize("data_type", ["byte", "binary"])
+@pytest.mark.parametrize("similarity", ["cosine", "dot"])
+def test_bytes_and_signs_are_diversified_by_their_cosines(
+    make_index: Any, data_type: str, similarity: str
+) -> None:
+    dimension, rng = 16, np.random.default_rng(5)
+    bundle = tiny_bundle(dimension, similarity=similarity)
+    manifest = bundle.manifest.model_copy(update={"calibration": {"int8_scale": 200.0}})
+    index = make_index(replace(bundle, manifest=manifest), settings={"data_type": data_type})
+    vectors = unit(rng.normal(size=(60, dimension)))
+    documents = [
+        Document(id=str(number), content=WORDS[number % 7], embedding=vector.tolist())
+        for number, vector in enumerate(vectors)
+    ]
+    index_documents(documents, index, None)
+    forms = {"byte": lambda rows: np.clip(np.rint(rows * 200), -127, 127), "binary": np.sign}
+    rows = unit(forms[data_type](vectors))
+    for query in unit(rng.normal(size=(5, dimension))):
+        dense = {"query_embedding": query}
+        fused = {"query": "owl bee", **dense, "fusion": "rrf"}
+        for ask, options in ((index.search, dense), (index.hybrid_search, fused)):
+            best = ask(**options, top_k=30)
+            candidates = rows[[int(hit.id) for hit in best]]
+            relevance = candidates @ unit(forms[data_type](query))
+            if options is fused:
+                relevance = scaled([hit.score for hit in best])
+            for diversity in (0.02, 0.5):
+                expected = mmr(relevance, candidates, diversity, 10)
+                found = ask(**options, top_k=10, diversity=diversity)
+                assert [hit.id for hit in found] == [best[number].id for number in expected]
+
+
+def test_diversity_in_fused_ranks_is_that_of_their_places_among_the_candidates(one_shard: Corpus) -> None:
+    index, _, vectors = one_shard
+    best = index.hybrid_search("owl fox", vectors[5], top_k=30, fusion="rrf", with_embedding=True)
+    rows, relevance = np.array([hit.embedding for hit in best]), scaled([hit.score for hit in best])
+    for diversity in (0.0, 0.05, 0.5):
+        found = index.hybrid_search("owl fox", vectors[5], top_k=10, fusion="rrf", diversity=diversity)
+        expected = mmr(relevance, rows, diversity, 10)
+        assert [hit.id for hit in found] == [best[number].id for number in expected]
+    assert expected != list(range(10))
 
 
 def test_hybrid_results_can_be_diverse_and_highlighted(one_shard: Corpus) -> None:

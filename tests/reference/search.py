@@ -22,6 +22,12 @@ def mmr(relevance: Sequence[float], vectors: Any, diversity: float, top_k: int) 
     return chosen
 
 
+def scaled(scores: Sequence[float]) -> list[float]:
+    """Return the scores on a scale from 0, the least, to 1."""
+    low, high = min(scores), max(scores)
+    return [1.0 if high == low else (score - low) / (high - low) for score in scores]
+
+
 def fuse_min_max(legs: Sequence[dict[str, float]], weights: Sequence[float]) -> dict[str, float]:
     """Return the weighted sum of scores that were scaled to 0..1 in each leg, where the last gets 0.001."""
     fused: dict[str, float] = {}

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from cl_haystack.encoder.quantized_vectors import as_bits, as_int8
+from cl_haystack.encoder.quantized_vectors import as_bits, as_int8, from_bits
 from cl_haystack.errors import EncodingError
 
 vectors = arrays(np.float32, (3, 16), elements=st.floats(-1, 1, width=32))
@@ -29,6 +29,7 @@ def test_bits_are_signs_first_component_highest(values: np.ndarray) -> None:
     for row, expected_row in zip(found, values, strict=True):
         digits = "".join("1" if value > 0 else "0" for value in expected_row)
         assert f"{row[0]:08b}{row[1]:08b}" == digits
+    np.testing.assert_array_equal(from_bits(as_bits(values)), np.where(values > 0, 1, -1))
 
 
 @pytest.mark.parametrize("scale", [0.0, -1.0, float("nan"), float("inf")])
