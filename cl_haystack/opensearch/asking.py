@@ -9,12 +9,12 @@ from collections.abc import Iterator, Sequence
 from functools import cached_property
 from typing import Any
 
-import orjson
 from haystack import Document
 
 from cl_haystack.errors import IndexingError
 from cl_haystack.opensearch.bound_index import BoundIndex
 from cl_haystack.opensearch.capabilities import ServerCapabilities
+from cl_haystack.opensearch.connection import OrjsonSerializer
 from cl_haystack.opensearch.failures import opensearch_errors, reason_in
 from cl_haystack.opensearch.fusion import check_weighted_rrf
 from cl_haystack.opensearch.requests import Hits, SearchRequest
@@ -22,6 +22,7 @@ from cl_haystack.opensearch.requests import Hits, SearchRequest
 logger = logging.getLogger(__name__)
 
 _MSEARCH_BATCH = 32
+_SERIALIZER = OrjsonSerializer()
 
 
 class AskableIndex(BoundIndex):
@@ -89,14 +90,11 @@ class AskableIndex(BoundIndex):
         return results
 
     def _batches(self, requests: Sequence[SearchRequest]) -> Iterator[tuple[Sequence[SearchRequest], bytes]]:
-        header = orjson.dumps({"index": self.name})
+        header = _SERIALIZER.dumps({"index": self.name})
         for start in range(0, len(requests), _MSEARCH_BATCH):
             batch = requests[start : start + _MSEARCH_BATCH]
-            lines = [
-                line
-                for request in batch
-                for line in (header, orjson.dumps(request.body, option=orjson.OPT_SERIALIZE_NUMPY))
-            ]
+            with opensearch_errors(self.connection.url, self.name):
+                lines = [line for request in batch for line in (header, _SERIALIZER.dumps(request.body))]
             yield batch, b"\n".join(lines) + b"\n"
 
     def _hits_of_many(self, answer: dict[str, Any]) -> list[Hits]:
