@@ -120,11 +120,13 @@ class CheckReport:
     evaluation: dict[str, int] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
+    def wants_example(self, kind: Kind) -> bool:
+        """Tell whether there are few examples of a kind."""
+        return len(self.examples.setdefault(kind.value, [])) < NUM_EXAMPLES
+
     def add_example(self, kind: Kind, example: Example) -> None:
-        """Keep an example, while there are few."""
-        known = self.examples.setdefault(kind.value, [])
-        if len(known) < NUM_EXAMPLES:
-            known.append(example)
+        """Keep an example."""
+        self.examples[kind.value].append(example)
 
 
 def excerpt(text: str) -> str:

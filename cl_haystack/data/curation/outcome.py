@@ -1,5 +1,6 @@
 """Where the lines of a checked file go, each with what was found in it."""
 
+import re
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import orjson
 from cl_haystack.data.curation.findings import CheckReport, Example, Kind, excerpt, texts_of
 from cl_haystack.data.curation.intake import Columns, Intake
 from cl_haystack.data.curation.near_texts import Ids
-from cl_haystack.data.curation.personal_data import find_personal_data
+from cl_haystack.data.curation.personal_data import find_personal_data, mask_personal_data
 from cl_haystack.data.curation.plausibility import Plausibility
 from cl_haystack.data.curation.relations import NONE, Mask
 from cl_haystack.data.writing import write_beside
@@ -23,6 +24,8 @@ _EARLIER = (
     Kind.PARAPHRASE,
     Kind.SIMILAR_DOCUMENT,
 )
+_READ_CHARS = 10_000  # of a text, for the beginning that is quoted
+_QUOTED = re.compile(r"""(?<!\w)(['"])(?!\w+\1)(?:(?!\1)[^\\]|\\.)*\1""")  # not 'anchor'
 _DOUBTS = (Kind.FALSE_NEGATIVE, Kind.FALSE_POSITIVE, Kind.DOUBTFUL_LABEL)
 
 
@@ -145,7 +148,7 @@ def write_outcome(
             kinds = findings.kinds(place)
             why = [kind for kind in kinds if kind in drop]
             line = int(columns.line[place])
-            for kind in kinds:
+            for kind in filter(report.wants_example, kinds):
                 report.add_example(kind, _example(kind, place, record, findings, intake, line))
             if not why:
                 kept.write(orjson.dumps(record, option=orjson.OPT_APPEND_NEWLINE))
@@ -181,11 +184,21 @@ def _reason(
 def _example(
     kind: Kind, place: int, record: dict[str, Any], findings: Findings, intake: Intake, line: int
 ) -> Example:
+    """Quote a line without its personal data: reports are passed on."""
     detail = findings.detail(kind, place, record, intake)
     other = findings.other_line(kind, place)
     if "problem" in record:
-        return Example(line, detail, excerpt(record["found"]))
-    return Example(line, detail, excerpt(record["anchor"]), excerpt(record["positive"]), other)
+        return Example(line, _without_quotes(detail, record["found"]), _quoted(record["found"]))
+    return Example(line, detail, _quoted(record["anchor"]), _quoted(record["positive"]), other)
+
+
+def _quoted(text: str) -> str:
+    return excerpt(mask_personal_data(text[:_READ_CHARS]))
+
+
+def _without_quotes(problem: str, line: str) -> str:
+    """Take out of a message what it quotes of a line with personal data, which may be cut off there."""
+    return _QUOTED.sub("[...]", problem) if next(find_personal_data(line[:_READ_CHARS]), None) else problem
 
 
 def _without_negatives(record: dict[str, Any], bad: Mask) -> tuple[dict[str, Any], list[str]]:

@@ -41,10 +41,17 @@ def find_personal_data(text: str) -> Iterator[tuple[str, str]]:
     yield from (("card", found[0]) for found in _CARD.finditer(text) if _is_card(found[0]))
     for found in _PHONE.finditer(text):
         international = f"+{found[0].removeprefix('00').removeprefix('+')}"
-        yield from (
-            ("phone", match.raw_string) for match in phonenumbers.PhoneNumberMatcher(international, None)
-        )
+        for match in phonenumbers.PhoneNumberMatcher(international, None):
+            begin = "00" if found[0].startswith("00") else "+"
+            yield "phone", match.raw_string.replace("+", begin, 1)
     yield from (("phone", found[0]) for found in _NORTH_AMERICAN.finditer(text))
+
+
+def mask_personal_data(text: str) -> str:
+    """Put what it is in the place of what looks like personal data, such as ``[phone]``."""
+    for name, found in sorted(set(find_personal_data(text)), key=lambda entry: -len(entry[1])):
+        text = text.replace(found, f"[{name}]")
+    return text
 
 
 def _is_public(address: str) -> bool:

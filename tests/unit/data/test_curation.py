@@ -3,6 +3,7 @@
 import json
 import tracemalloc
 from contextlib import closing
+from dataclasses import asdict
 from pathlib import Path
 from random import Random
 
@@ -468,6 +469,25 @@ def test_personal_data_has_right_check_digits():
         "p < 0.001, 95% CI 1.2-3.4, n = 12,345 (1998-2004), ISRCTN 12345678",
     ):
         assert not list(find_personal_data(text))
+
+
+def test_a_report_quotes_lines_without_their_personal_data(tmp_path):
+    personal = ["joe.doe@acme.io", "+49 30 901820", "0049 30 901821", "4111 1111 1111 1111"]
+    anchor = f"Mail {personal[0]} or call {personal[1]}, {personal[2]}, {personal[0]}: the card {personal[3]}"
+    pair = Pair(anchor=anchor, positive=f"{'a' * 190} {personal[0]}")
+    lines = [pair.model_dump_json(), pair.model_dump_json(), f'{{"anchor": "{anchor}']
+    # The message quotes 80 characters, and cuts the address.
+    lines.append(f'{{"anchor": "How do I change my address in all of the accounts to {personal[0]}"')
+    (tmp_path / "pairs.jsonl").write_text("\n".join(lines))
+    report = check_pairs(tmp_path / "pairs.jsonl", tmp_path / "clean.jsonl")
+    assert report.found == {"malformed": 2, "duplicate": 1, "personal-data": 2}
+    told = json.dumps(asdict(report), ensure_ascii=False)
+    assert not [text for text in (*personal, "joe.doe", "+49 30") if text in told]
+    first = report.examples["personal-data"][0]
+    assert first.detail == "card, e-mail, phone"
+    assert first.anchor == "Mail [e-mail] or call [phone], [phone], [e-mail]: the card [card]"
+    assert "expected one JSON object" in report.examples["malformed"][1].detail
+    assert personal[0] in (tmp_path / "clean.jsonl").read_text()  # the pairs are as they were
 
 
 def test_files_that_would_be_overwritten_are_refused(tmp_path):
