@@ -56,7 +56,7 @@ class ContrastiveTrainer:
     :param config: options of the loop.
     :param device: ``cpu``, ``cuda`` or ``mps``.
     :param guide: guide or teacher model of losses that need one; None takes ``model`` as it is before
-        training.
+        training, which can guide but not teach.
     :param callbacks: of transformers' trainer.
     :raises CheckpointError: a model cannot be loaded.
     :raises ConfigurationError: the device is not there, or options cannot work together.
@@ -82,6 +82,7 @@ class ContrastiveTrainer:
         self._precision = resolve_precision(self.config.precision, device)
         self._base_model = str(model)
         self._base_folder = resolve_model(self._base_model)
+        self._guide_is_named = guide is not None
         self._guide_model = str(guide or model)
         self._callbacks = callbacks
         self.encoder = self._load_base()
@@ -105,6 +106,7 @@ class ContrastiveTrainer:
         :param resume: go on from the newest state in that folder, where there is one.
         :param on_progress: told each step, with loss, speed and the newest metric.
         :returns: counts, time, losses and metrics.
+        :raises ConfigurationError: a loss needs a teacher or dropout, and there is none.
         :raises DataError: there is nothing to learn from, or columns and losses do not fit.
         :raises TrainingError: the loss is not finite, or the state is that of another run.
         :raises TrainingInterruptedError: a signal asked to stop; the state is saved.
@@ -112,6 +114,7 @@ class ContrastiveTrainer:
         """
         sets = self._training_sets(pairs)
         self._check_dropout(sets)
+        self._check_teacher(sets)
         devices = self._devices
         schedule = make_schedule(
             sets,
@@ -219,6 +222,17 @@ class ContrastiveTrainer:
             raise ConfigurationError(
                 f"dropout is 0, but the loss {names[0]} compares two embeddings of one text that differ by "
                 "dropout alone; set it in the configuration, such as 0.1"
+            )
+
+    def _check_teacher(self, sets: Sequence[TrainingSet]) -> None:
+        untaught = [s for s in sets if s.loss.learns_from_guide and s.needs_guide]
+        if untaught and not self._guide_is_named:
+            columns = " or add 'candidate_scores' to every pair;" * (
+                "candidate_scores" in untaught[0].loss.uses
+            )
+            raise ConfigurationError(
+                f"the loss {untaught[0].loss.name} learns from a teacher, and {untaught[0].name!r} has none: "
+                f"name a guide model;{columns} the model cannot be its own teacher"
             )
 
     def _open_state(

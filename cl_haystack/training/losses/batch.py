@@ -22,7 +22,8 @@ class Batch:
     :param scores: ``(batch,)``: graded similarity of anchor and positive, 0 to 1.
     :param labels: ``(batch,)``: 1 where anchor and positive mean the same, else 0.
     :param candidate_scores: ``(candidates,)``: a teacher's score of each candidate for its owner.
-    :param guide_anchors: ``(batch, guide_dim)``: unit vectors of the anchors by a guide or teacher model.
+    :param guide_anchors: ``(batch, guide_dim)``: vectors of the anchors by a guide or teacher model, of any
+        length.
     :param guide_candidates: ``(candidates, guide_dim)``: the same of the candidates.
     """
 

@@ -55,6 +55,7 @@ class EmbeddingDistillation(Loss):
     name = "embedding-distillation"
     uses = frozenset({"negatives"})
     needs_guide = True
+    learns_from_guide = True
 
     def __init__(self, *, distance: Discrepancy = "cosine") -> None:
         super().__init__()

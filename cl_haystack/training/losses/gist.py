@@ -39,7 +39,7 @@ def gist_embed(
     """Cross-entropy of each anchor's positive against what the guide admits as negatives.
 
     One softmax a row ``i``, over anchor ``i`` with all candidates, anchor ``i`` with the other anchors, and
-    positive ``i`` with the other positives. With ``g`` the guide's similarities, a term counts only if
+    positive ``i`` with the other positives. With ``g`` the guide's cosines, a term counts only if
     ``g(term) <= min(g(i, i) - absolute_margin, g(i, i) - relative_margin * |g(i, i)|)``; the own positive
     always counts, and texts that the batch shows to be relevant never do.
 
@@ -61,7 +61,7 @@ def gist_embed(
     check_negatives(candidates)
     anchors, candidates = widen(anchors), widen(candidates)
     positives = candidates[: len(anchors)]  # (batch, dim)
-    guide_anchors, guide_candidates = guide_vectors(batch)  # (batch, guide_dim), (candidates, guide_dim)
+    guide_anchors, guide_candidates = map(unit, guide_vectors(batch))  # (batch | candidates, guide_dim)
     guide_positives = guide_candidates[: len(anchors)]  # (batch, guide_dim)
 
     guide_positive = (guide_anchors * guide_positives).sum(dim=-1, keepdim=True)  # (batch, 1)

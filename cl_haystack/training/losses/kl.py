@@ -57,6 +57,7 @@ class DistillKL(Loss):
     requires = frozenset({"negatives"})
     uses = frozenset({"candidate_scores"})
     needs_guide = True
+    learns_from_guide = True
 
     def __init__(self, *, scale: float = 1.0, similarity: Similarity = "dot") -> None:
         super().__init__()

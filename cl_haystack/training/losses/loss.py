@@ -27,6 +27,8 @@ class Loss(nn.Module):
     needs_guide: bool = False
     """Whether the batch must hold the embeddings of a guide or teacher model. A loss that also uses
     ``candidate_scores`` takes these instead where they are there."""
+    learns_from_guide: bool = False
+    """Whether what the guide thinks is the target: a model that is its own guide then has nothing to learn."""
     weighted: bool = True
     """Whether it honours the weights of rows; a loss that compares pairs of rows does not."""
     positive_is_anchor: bool = False

@@ -44,6 +44,7 @@ class MarginMSE(Loss):
     requires = frozenset({"negatives"})
     uses = frozenset({"candidate_scores"})
     needs_guide = True
+    learns_from_guide = True
 
     def __init__(self, *, similarity: Similarity = "dot") -> None:
         super().__init__()

@@ -50,6 +50,7 @@ class Matryoshka(Loss):
         self.uses = loss.uses
         self.in_batch_negatives = loss.in_batch_negatives
         self.needs_guide = loss.needs_guide
+        self.learns_from_guide = loss.learns_from_guide
         self.weighted = loss.weighted
         self.positive_is_anchor = loss.positive_is_anchor
 

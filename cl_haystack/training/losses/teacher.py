@@ -1,4 +1,4 @@
-"""What a teacher thinks of the candidates: its scores where the data has them, else its similarities."""
+"""What a teacher thinks of the candidates: its scores where the data has them, else its cosines."""
 
 from torch import Tensor
 
@@ -8,7 +8,7 @@ from cl_haystack.training.losses.similarity import Similarity, pair_similarity, 
 
 
 def guide_vectors(batch: Batch) -> tuple[Tensor, Tensor]:
-    """Return the vectors of anchors and candidates by the guide or teacher model.
+    """Return the vectors of anchors and candidates by the guide or teacher model, of any length.
 
     :param batch: with guide vectors.
     :returns: ``(batch, guide_dim)`` and ``(candidates, guide_dim)``, in at least float32.
@@ -34,7 +34,7 @@ def teacher_scores(batch: Batch) -> Tensor:
             "a guide model"
         )
     anchors, candidates = guide_vectors(batch)
-    return pair_similarity(anchors[batch.owners], candidates, "dot")
+    return pair_similarity(anchors[batch.owners], candidates, "cosine")
 
 
 def student_scores(anchors: Tensor, candidates: Tensor, batch: Batch, similarity: Similarity) -> Tensor:

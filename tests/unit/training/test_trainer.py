@@ -258,6 +258,22 @@ def test_losses_with_a_guide_or_teacher(checkpoint: Path, tmp_path: Path, loss: 
     assert_same_weights(weights(SentenceEncoder.load(teacher)), before)
 
 
+@pytest.mark.parametrize(
+    "loss",
+    [MarginMSE(), DistillKL(), EmbeddingDistillation(), Matryoshka(MarginMSE(), [8])],
+    ids=lambda loss: loss.name,
+)
+def test_a_model_is_not_its_own_teacher(checkpoint: Path, loss: Loss) -> None:
+    trainer = ContrastiveTrainer(checkpoint, loss=loss, config=CONFIG)
+    with pytest.raises(ConfigurationError, match="learns from a teacher, and 'pairs' has none: name a guide"):
+        trainer.train(many_pairs(8, negatives=lambda _: 2))
+
+
+def test_a_model_is_its_own_guide(checkpoint: Path) -> None:
+    trainer = ContrastiveTrainer(checkpoint, loss=GISTEmbed(), config=CONFIG)
+    assert trainer.train(many_pairs(8)).steps == 4
+
+
 def test_a_student_becomes_its_teacher(checkpoint: Path, tmp_path: Path) -> None:
     """Prefixes included: each reads the texts with its own."""
     teacher = make_tiny_checkpoint(tmp_path / "teacher", seed=1, query_prefix="query : ")

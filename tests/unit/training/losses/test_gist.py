@@ -107,6 +107,18 @@ def test_what_the_guide_finds_nearer_is_no_negative() -> None:
     assert gist_embed(same[:1], same, near).exp().item() == pytest.approx(2)
 
 
+def test_the_length_of_the_guides_vectors_does_not_count() -> None:
+    batch = ragged_batch()
+    lengths = torch.linspace(0.2, 5, len(batch.owners), dtype=torch.float64)[:, None]
+    longer = replace(
+        batch,
+        guide_anchors=batch.guide_anchors * lengths[:4],
+        guide_candidates=batch.guide_candidates * lengths.flip(0),
+    )
+    student = unit_rows(4, 5, 0), unit_rows(len(batch.owners), 5, 1)
+    assert gist_embed(*student, longer).item() == pytest.approx(gist_embed(*student, batch).item())
+
+
 def test_a_text_is_never_its_own_negative() -> None:
     """The guide gives the positive the similarity 1 here, which the anchor with itself does not exceed."""
     guide = torch.eye(2)

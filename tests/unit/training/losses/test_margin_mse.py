@@ -7,6 +7,7 @@ import torch
 
 from cl_haystack.errors import ConfigurationError, DataError
 from cl_haystack.training.losses import Batch, MarginMSE, margin_mse
+from cl_haystack.training.losses.teacher import teacher_scores
 from tests.reference import losses as reference
 from tests.unit.training.losses.batches import assert_same, ragged_batch, rows
 
@@ -66,3 +67,11 @@ def test_needs_negatives_and_a_teacher() -> None:
         MarginMSE()(rows(2, 5, 0), rows(4, 5, 1), batch)
     with pytest.raises(ConfigurationError, match="'cosine', 'dot'"):
         MarginMSE(similarity="euclidean")
+
+
+def test_the_length_of_the_teachers_vectors_does_not_count() -> None:
+    batch = replace(ragged_batch(), candidate_scores=None)
+    longer = replace(
+        batch, guide_anchors=3 * batch.guide_anchors, guide_candidates=2 * batch.guide_candidates
+    )
+    torch.testing.assert_close(teacher_scores(longer), teacher_scores(batch))

@@ -52,6 +52,7 @@ def test_takes_over_what_the_loss_needs() -> None:
             "uses",
             "in_batch_negatives",
             "needs_guide",
+            "learns_from_guide",
             "weighted",
             "positive_is_anchor",
         ):
