@@ -128,7 +128,7 @@ def _look_at_evaluation(
     evaluation: EvaluationTexts, columns: Columns, alike: Alike, findings: Findings, report: CheckReport
 ) -> None:
     similar: set[str] = set()
-    repeated: set[str] = set()
+    repeated = _look_at_negatives(evaluation, columns, alike, findings)
     seen: set[str] = set()
     for place in np.flatnonzero(columns.is_pair).tolist():
         anchor, positive = int(columns.anchor[place]), int(columns.positive[place])
@@ -149,6 +149,27 @@ def _look_at_evaluation(
         "relevant_documents": evaluation.num_documents,
         "seen_documents": len(seen),
     }
+
+
+def _look_at_negatives(
+    evaluation: EvaluationTexts, columns: Columns, alike: Alike, findings: Findings
+) -> set[str]:
+    """Find evaluation queries and relevant documents among negatives, and return the queries."""
+    repeated: set[str] = set()
+    order = np.argsort(columns.negatives, kind="stable")
+    texts, starts, counts = np.unique(columns.negatives[order], return_index=True, return_counts=True)
+    for text_id, start, count in zip(texts.tolist(), starts.tolist(), counts.tolist(), strict=True):
+        query = _one_of(evaluation.queries, text_id, alike)
+        document = _one_of(evaluation.documents, text_id, alike)
+        if query is None and document is None:
+            continue
+        for place in columns.negatives_of[order[start : start + count]].tolist():
+            if query is not None:
+                findings.add_detail(Kind.EVAL_QUERY, place, f"query {query} as a negative")
+                repeated.add(query)
+            if document is not None:
+                findings.add_detail(Kind.EVAL_DOCUMENT, place, f"document {document} as a negative")
+    return repeated
 
 
 def _one_of(names: dict[int, str], text_id: int, alike: Alike) -> str | None:

@@ -44,7 +44,7 @@ DESCRIPTIONS: dict[Kind, str] = {
     Kind.DOUBTFUL_LABEL: "the label, or a score near 0 or 1, seems to be wrong",
     Kind.PARAPHRASE: "the same pair was there before, in other words",
     Kind.SIMILAR_TO_EVAL: "an anchor that shares most words, or its meaning, with an evaluation query",
-    Kind.EVAL_DOCUMENT: "the positive is a relevant document of the evaluation",
+    Kind.EVAL_DOCUMENT: "the positive or a negative is a relevant document of the evaluation",
     Kind.SIMILAR_DOCUMENT: "the positive is nearly that of another line, small edits aside",
     Kind.BOILERPLATE: "one positive for very many anchors",
     Kind.LENGTH: "a text far shorter or longer than nearly all others",

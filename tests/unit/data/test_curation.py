@@ -139,6 +139,20 @@ def test_a_query_that_leaked_in_very_many_variants_is_found_in_all_of_them(tmp_p
     assert lines_with(found, Kind.EVAL_QUERY) == set(range(1, len(pairs) + 1))
 
 
+def test_evaluation_texts_among_negatives_are_told(tmp_path):
+    query, document = "Which drug lowers the mortality of patients?", "The relevant document speaks of it."
+    task = make_task(tmp_path, {"q": query, "other": "Nobody has asked this before."}, document)
+    texts = ("Another text, which is right.", document, query.lower().replace("drug", "durg"))
+    pairs = [
+        Pair(anchor=f"question {line} of many", positive=f"its answer {line}", negatives=(text,))
+        for line, text in enumerate(texts)
+    ]
+    report, found = check(pairs, tmp_path, task=task)
+    assert found == {2: {"eval-document"}, 3: {"eval-query"}}
+    assert report.examples["eval-query"][0].detail == "query q as a negative"
+    assert (report.evaluation["repeated_queries"], report.evaluation["seen_documents"]) == (1, 0)
+
+
 @pytest.mark.slow
 def test_a_model_finds_flipped_labels_and_answers_among_negatives(claims, base_bundle, tmp_path):
     from cl_haystack.encoder import Encoder
