@@ -135,13 +135,43 @@ class TrainingLoop(Trainer):
         :param return_outputs: also return what evaluation would look at: nothing.
         :param num_items_in_batch: not used: losses are means.
         :returns: the loss.
-        :raises NotFiniteLossError: the loss is not finite.
+        :raises NotFiniteError: the loss is not finite.
         """
         facts = inputs["facts"] | self._guide_vectors(inputs)
         loss = model(inputs["texts"], facts, inputs["training_set"])
         if not torch.isfinite(loss):
-            raise NotFiniteLossError(self.state.global_step + 1, loss.item())
+            self.check_weights()  # what the step before spoiled is no fault of this batch
+            step = self.state.global_step + 1
+            raise NotFiniteError(step, f"the loss of step {step} is {loss.item()}")
         return (loss, {}) if return_outputs else loss
+
+    def training_step(self, *args: Any, **options: Any) -> Tensor:
+        """Add the gradients of a batch, and refuse a step with gradients that are not finite.
+
+        In fp16 the scaler expects such gradients and leaves those steps out.
+
+        :param *args: as transformers has them.
+        :param **options: as transformers has them.
+        :returns: the batch's loss.
+        :raises NotFiniteError: a gradient is not finite.
+        """
+        loss: Tensor = super().training_step(*args, **options)
+        if self.accelerator.sync_gradients and self.accelerator.scaler is None:
+            gradients = [weight.grad for weight in self._trained.parameters() if weight.grad is not None]
+            norm = torch.nn.utils.get_total_norm(gradients, foreach=True)
+            if not torch.isfinite(norm):
+                step = self.state.global_step + 1
+                raise NotFiniteError(step, f"the norm of the gradients of step {step} is {norm.item()}")
+        return loss
+
+    def check_weights(self) -> None:
+        """Refuse weights that training has spoiled.
+
+        :raises NotFiniteError: a weight is not finite after the last step.
+        """
+        step = self.state.global_step
+        if step and not all(bool(torch.isfinite(weight).all()) for weight in self._trained.parameters()):
+            raise NotFiniteError(step, f"weights are no longer finite after step {step}")
 
     @torch.no_grad()
     def _guide_vectors(self, inputs: TrainingBatch) -> dict[str, Tensor]:
@@ -164,6 +194,7 @@ class TrainingLoop(Trainer):
 
     def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
         """Write a state beside its place, rename it, and drop the states that nobody needs any more."""
+        self.check_weights()
         folder = Path(str(self.args.output_dir))
         name = f"{STATE_PREFIX}{self.state.global_step}"
         draft = folder / "draft"
@@ -202,13 +233,12 @@ def _only(batches: list[TrainingBatch]) -> TrainingBatch:
     return batch
 
 
-class NotFiniteLossError(Exception):
-    """A step's loss is infinite or not a number; told on with the batch by whoever knows the pairs."""
+class NotFiniteError(Exception):
+    """What a step made is infinite or not a number; told on with the batch by whoever knows the pairs."""
 
-    def __init__(self, step: int, loss: float) -> None:
+    def __init__(self, step: int, problem: str) -> None:
         self.step = step
-        self.loss = loss
-        super().__init__(f"the loss of step {step} is {loss}")
+        super().__init__(problem)
 
 
 def newest_state(folder: Path) -> Path | None:
