@@ -9,6 +9,8 @@ import asyncio
 import base64
 import os
 import threading
+from collections.abc import AsyncGenerator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit, urlunsplit
@@ -96,7 +98,7 @@ class Connection:
         self._verify_certs = verify_certs
         self._timeout_s = timeout_s
         self._client: OpenSearch | None = None
-        self._async_clients: dict[asyncio.AbstractEventLoop, AsyncOpenSearch] = {}
+        self._async_clients: dict[asyncio.AbstractEventLoop, _AsyncClient] = {}
         self._lock = threading.Lock()
 
     @property
@@ -127,14 +129,17 @@ class Connection:
         with self._lock:
             self._drop_clients_of_closed_loops()
             if loop not in self._async_clients:
-                self._async_clients[loop] = AsyncOpenSearch(
-                    **self._client_arguments(), connection_class=AsyncHttpConnection, maxsize=_POOL_SIZE
+                self._async_clients[loop] = _AsyncClient(
+                    AsyncOpenSearch(
+                        **self._client_arguments(), connection_class=AsyncHttpConnection, maxsize=_POOL_SIZE
+                    )
                 )
-            return self._async_clients[loop]
+            return self._async_clients[loop].client
 
     def close(self) -> None:
         """Close the client for threads; the next request opens a new one."""
         with self._lock:
+            self._drop_clients_of_closed_loops()
             client, self._client = self._client, None
         if client is not None:
             client.close()
@@ -143,9 +148,9 @@ class Connection:
         """Close the client of the running event loop; the next request opens a new one."""
         with self._lock:
             self._drop_clients_of_closed_loops()
-            client = self._async_clients.pop(asyncio.get_running_loop(), None)
-        if client is not None:
-            await client.close()
+            held = self._async_clients.pop(asyncio.get_running_loop(), None)
+        if held is not None:
+            await held.close()
 
     def to_dict(self) -> dict[str, Any]:
         """Return the constructor's arguments as plain types; secrets as names of environment variables.
@@ -213,9 +218,35 @@ class Connection:
         return None
 
     def _drop_clients_of_closed_loops(self) -> None:
-        # Nothing of theirs can be awaited any more; whoever wants no ResourceWarning awaits close_async().
+        # They are closed, unless their loop was without shutdown_asyncgens(): then nothing of theirs can be
+        # awaited any more, and whoever wants no ResourceWarning awaits close_async().
         for loop in [loop for loop in self._async_clients if loop.is_closed()]:
             del self._async_clients[loop]
+
+
+class _AsyncClient:
+    """A client of the running event loop, closed with it: nobody can await its closing later.
+
+    A loop that ends as asyncio.run() ends it closes the asynchronous generators that were begun on it.
+
+    :param client: the client.
+    """
+
+    def __init__(self, client: AsyncOpenSearch) -> None:
+        self.client = client
+        self._life = _open_until_closed(client)
+        with suppress(StopIteration):  # how a step to the first yield ends
+            self._life.asend(None).send(None)
+
+    async def close(self) -> None:
+        await self._life.aclose()
+
+
+async def _open_until_closed(client: AsyncOpenSearch) -> AsyncGenerator[None, None]:
+    try:
+        yield
+    finally:
+        await client.close()
 
 
 def split_address(url: str) -> tuple[str, tuple[str, str] | None]:

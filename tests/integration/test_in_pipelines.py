@@ -244,6 +244,22 @@ def test_closing_leaves_no_socket_and_no_thread(opensearch_url: str, filled: Ope
     pipeline.close()
 
 
+def test_a_loop_that_ends_leaves_no_socket_either(opensearch_url: str, filled: OpenSearchIndex) -> None:
+    index = OpenSearchIndex(opensearch_url, NAME, filled.bundle_path)
+    retriever = CLOpenSearchRetriever(index)
+    vector = filled.get_documents(["d0"], with_embedding=True)[0].embedding
+    filled.close()
+    before = connections_to(opensearch_url)
+
+    async def run() -> int:
+        await asyncio.gather(*(retriever.run_async(vector) for _ in range(4)))
+        return connections_to(opensearch_url)
+
+    assert asyncio.run(run()) > before
+    retriever.close()
+    assert connections_to(opensearch_url) == before
+
+
 def test_one_session_serves_every_component_of_a_bundle(filled: OpenSearchIndex) -> None:
     components = [
         CLTextEmbedder(filled.bundle_path),

@@ -8,7 +8,7 @@ import pytest
 from haystack.utils import Secret
 from hypothesis import given
 from hypothesis import strategies as st
-from opensearchpy import OpenSearch
+from opensearchpy import AsyncOpenSearch, OpenSearch
 
 from cl_haystack.errors import ConfigurationError
 from cl_haystack.opensearch.connection import Connection, OrjsonSerializer, split_address
@@ -150,6 +150,30 @@ def test_every_event_loop_has_its_own_client() -> None:
     other, _ = asyncio.run(client_twice())
     assert first is same
     assert first is not other
+
+
+def test_an_event_loop_that_ends_closes_its_client(monkeypatch: pytest.MonkeyPatch) -> None:
+    closed: list[AsyncOpenSearch] = []
+
+    async def close(client: AsyncOpenSearch) -> None:
+        await asyncio.sleep(0)
+        closed.append(client)
+
+    monkeypatch.setattr(AsyncOpenSearch, "close", close)
+    connection = Connection("http://host")
+
+    async def client(*, closes: bool) -> Any:
+        made = connection.async_client()
+        if closes:
+            await connection.close_async()
+        return made
+
+    left_open, closed_here = asyncio.run(client(closes=False)), asyncio.run(client(closes=True))
+    assert closed == [left_open, closed_here]
+    asyncio.run(client(closes=False))
+    assert connection._async_clients
+    connection.close()
+    assert not connection._async_clients
 
 
 def test_the_serializer_reads_what_it_writes() -> None:
