@@ -33,8 +33,8 @@ lint: $(VENV)/.installed-dev $(VENV)/pydoclint/.installed  ## style, docstrings,
 	rm -rf build  # pip leaves files there that have been moved since
 	$(PIP) install --quiet --no-deps --target $(INSTALLED) .
 	cd $(INSTALLED) && PYTHONPATH=. ../../$(BIN)/lint-imports --config ../../pyproject.toml --no-cache
-	cd $(INSTALLED) && ../../$(BIN)/mypy --config-file ../../pyproject.toml \
-	    -p cl_haystack -p haystack_integrations.components.embedders.cl_haystack \
+	cd $(INSTALLED) && MYPYPATH=../../tests/typed ../../$(BIN)/mypy --config-file ../../pyproject.toml \
+	    -m haystack_protocols -p cl_haystack -p haystack_integrations.components.embedders.cl_haystack \
 	    -p haystack_integrations.components.retrievers.cl_haystack -p haystack_integrations.components.writers.cl_haystack
 
 format: $(VENV)/.installed-dev  ## let ruff rewrite what it can

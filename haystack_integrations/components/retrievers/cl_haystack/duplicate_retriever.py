@@ -75,18 +75,18 @@ class CLOpenSearchDuplicateRetriever(IndexSearcher):
     def run(
         self,
         query: str | None = None,
-        query_embedding: list[float] | None = None,
-        document_id: str | None = None,
         filters: dict[str, Any] | None = None,
         top_k: int | None = None,
+        query_embedding: list[float] | None = None,
+        document_id: str | None = None,
     ) -> dict[str, Any]:
         """Retrieve near-duplicates.
 
         :param query: a Document's text, embedded as a Document is.
-        :param query_embedding: a Document's vector.
-        :param document_id: a Document of the index; it is not among its own duplicates.
         :param filters: Haystack filters, used as the filter policy says.
         :param top_k: how many; None takes the component's.
+        :param query_embedding: a Document's vector.
+        :param document_id: a Document of the index; it is not among its own duplicates.
         :returns: ``groups``, a list of Documents for each group, and ``documents``, all of them in one list.
             Of one Document there is one group, its duplicates, most similar first, with scores; or none.
         :raises TypeError: more than one of text, embedding and id are given, or one of another type.
@@ -108,13 +108,13 @@ class CLOpenSearchDuplicateRetriever(IndexSearcher):
     async def run_async(
         self,
         query: str | None = None,
-        query_embedding: list[float] | None = None,
-        document_id: str | None = None,
         filters: dict[str, Any] | None = None,
         top_k: int | None = None,
+        query_embedding: list[float] | None = None,
+        document_id: str | None = None,
     ) -> dict[str, Any]:
         """Retrieve what :meth:`run` retrieves, in a thread, so that the event loop goes on."""
-        return await asyncio.to_thread(self.run, query, query_embedding, document_id, filters, top_k)
+        return await asyncio.to_thread(self.run, query, filters, top_k, query_embedding, document_id)
 
     def _duplicates_of(
         self,

@@ -101,16 +101,16 @@ class CLOpenSearchHybridRetriever(IndexSearcher):
     def run(
         self,
         query: str,
-        query_embedding: list[float] | None = None,
         filters: dict[str, Any] | None = None,
         top_k: int | None = None,
+        query_embedding: list[float] | None = None,
     ) -> dict[str, list[Document]]:
         """Retrieve Documents.
 
         :param query: the query's text.
-        :param query_embedding: the query's vector, if it is known; the text is then not embedded.
         :param filters: Haystack filters, used as the filter policy says.
         :param top_k: how many Documents; None takes the component's.
+        :param query_embedding: the query's vector, if it is known; the text is then not embedded.
         :returns: ``documents``, best first, with fused scores.
         :raises TypeError: ``query`` is no text.
         """
@@ -122,9 +122,9 @@ class CLOpenSearchHybridRetriever(IndexSearcher):
     async def run_async(
         self,
         query: str,
-        query_embedding: list[float] | None = None,
         filters: dict[str, Any] | None = None,
         top_k: int | None = None,
+        query_embedding: list[float] | None = None,
     ) -> dict[str, list[Document]]:
         """Retrieve what :meth:`run` retrieves, without holding up the event loop."""
         self._require_text(query)

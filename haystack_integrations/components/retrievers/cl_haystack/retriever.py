@@ -99,17 +99,17 @@ class CLOpenSearchRetriever(IndexSearcher):
     @component.output_types(documents=list[Document])
     def run(
         self,
-        query: str | None = None,
         query_embedding: list[float] | None = None,
         filters: dict[str, Any] | None = None,
         top_k: int | None = None,
+        query: str | None = None,
     ) -> dict[str, list[Document]]:
         """Retrieve Documents.
 
-        :param query: the query's text; not needed with ``query_embedding``.
         :param query_embedding: the query's vector, if it is known; the text is then not embedded.
         :param filters: Haystack filters, used as the filter policy says.
         :param top_k: how many Documents; None takes the component's.
+        :param query: the query's text; not needed with ``query_embedding``.
         :returns: ``documents``, best first, with scores.
         :raises TypeError: there is neither text nor embedding, or one of another type.
         """
@@ -122,10 +122,10 @@ class CLOpenSearchRetriever(IndexSearcher):
     @component.output_types(documents=list[Document])
     async def run_async(
         self,
-        query: str | None = None,
         query_embedding: list[float] | None = None,
         filters: dict[str, Any] | None = None,
         top_k: int | None = None,
+        query: str | None = None,
     ) -> dict[str, list[Document]]:
         """Retrieve what :meth:`run` retrieves, without holding up the event loop."""
         vector = await self._vector_async(query, query_embedding)
