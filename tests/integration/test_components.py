@@ -23,7 +23,7 @@ from cl_haystack import (
     CLTextEmbedder,
     OpenSearchIndex,
 )
-from cl_haystack.errors import RejectedDocumentsError, SpaceMismatchError
+from cl_haystack.errors import IndexingError, RejectedDocumentsError, SpaceMismatchError
 from haystack_integrations.components.embedders.cl_haystack import component_encoder
 from tests.opensearch_fakes import WordEncoder, tiny_bundle
 
@@ -148,6 +148,45 @@ def test_inside_haystacks_text_embedding_retriever(
         retriever=CLOpenSearchRetriever(filled, top_k=3), text_embedder=CLTextEmbedder("b")
     )
     assert retriever.run(query="text number 7")["documents"][0].id == "d7"
+
+
+def test_a_retriever_finds_what_the_writer_before_it_puts_into_a_new_index(
+    make_index: MakeIndex, word_encoder: WordEncoder
+) -> None:
+    retriever = CLOpenSearchRetriever(make_index())
+    pipeline = Pipeline()
+    pipeline.add_component("writer", CLOpenSearchWriter(make_index()))
+    pipeline.add_component("retriever", retriever)
+    pipeline.connect("writer.documents_written", "retriever.top_k")
+    asyncio.run(retriever.warm_up_async())
+    for kind in (CLOpenSearchRetriever, CLOpenSearchHybridRetriever, CLOpenSearchDuplicateRetriever):
+        with pytest.raises(IndexingError, match="does not exist"):
+            kind(make_index()).run(query="text")
+    data = {"writer": {"documents": corpus(5)}, "retriever": {"query": "text number 3"}}
+    assert len(pipeline.run(data)["retriever"]["documents"]) == 5
+
+
+def test_the_model_is_loaded_when_a_text_is_to_be_embedded(
+    filled: OpenSearchIndex, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    vector = filled.get_documents(["d7"], with_embedding=True)[0].embedding
+    loads: list[Path] = []
+
+    def load(path: Path, **_: Any) -> WordEncoder:
+        loads.append(path)
+        return WordEncoder(tiny_bundle())
+
+    monkeypatch.setattr(component_encoder, "shared_encoder", load)
+    dense, hybrid = CLOpenSearchRetriever(filled), CLOpenSearchHybridRetriever(filled)
+    same = CLOpenSearchDuplicateRetriever(filled, threshold=0.99)
+    for component in (dense, hybrid, same):
+        component.warm_up()
+    assert dense.run(vector)["documents"][0].id == "d7"
+    assert hybrid.run("text number 7", query_embedding=vector)["documents"][0].id == "d7"
+    assert same.run(document_id="d7")["documents"] == same.run()["documents"] == []
+    assert loads == []
+    assert dense.run(query="text number 7")["documents"][0].id == "d7"
+    assert loads == [filled.bundle_path]
 
 
 def test_another_models_index_is_refused_before_the_first_search(

@@ -1,5 +1,7 @@
 """The Haystack components without a server: light constructors, the written form, wrong input."""
 
+import asyncio
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -265,3 +267,20 @@ def test_closing_releases_and_the_next_run_loads_again(monkeypatch: pytest.Monke
     embedder.close()
     embedder.run("x")
     assert loads == ["cpu", "cpu"]
+
+
+def test_an_event_loop_goes_on_while_a_model_loads(monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded_in: list[threading.Thread] = []
+
+    def load(path: Path, **_: Any) -> WordEncoder:
+        loaded_in.append(threading.current_thread())
+        return WordEncoder(tiny_bundle())
+
+    monkeypatch.setattr(component_encoder, "shared_encoder", load)
+    pipeline = Pipeline()
+    pipeline.add_component("text", CLTextEmbedder("b"))
+    pipeline.add_component("documents", CLDocumentEmbedder("b", progress_bar=False))
+    data = {"text": {"text": "x"}, "documents": {"documents": [Document(content="x")]}}
+    asyncio.run(pipeline.run_async(data))
+    assert len(loaded_in) == 2
+    assert threading.main_thread() not in loaded_in

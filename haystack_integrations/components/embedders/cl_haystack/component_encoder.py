@@ -1,5 +1,6 @@
 """The encoder behind a component: loaded at the first use, one session a process for each bundle."""
 
+import asyncio
 import threading
 from collections.abc import Sequence
 from pathlib import Path
@@ -40,10 +41,10 @@ class ComponentEncoder:
                 )
             return self._encoder
 
-    @property
-    def is_loaded(self) -> bool:
-        """Whether :meth:`load` would return at once."""
-        return self._encoder is not None
+    async def load_async(self) -> None:
+        """Do what :meth:`load` does without holding up the event loop."""
+        if self._encoder is None:  # a pipeline asks before every run
+            await asyncio.to_thread(self.load)
 
     def close(self) -> None:
         """Let go of the encoder; its session ends with the last component that holds it."""

@@ -45,6 +45,10 @@ class CLTextEmbedder:
         """Load the model, unless this process has it already."""
         self._encoder.load()
 
+    async def warm_up_async(self) -> None:
+        """Do what :meth:`warm_up` does without holding up the event loop."""
+        await self._encoder.load_async()
+
     def close(self) -> None:
         """Release the model; the next run loads it again."""
         self._encoder.close()

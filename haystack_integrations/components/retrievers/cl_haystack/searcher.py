@@ -7,6 +7,7 @@ from haystack.document_stores.types import FilterPolicy
 from haystack.document_stores.types.filter_policy import apply_filter_policy
 from haystack.utils import ComponentDevice
 
+from cl_haystack.errors import IndexingError
 from cl_haystack.opensearch import OpenSearchIndex
 from cl_haystack.opensearch.queries import check_top_k
 from haystack_integrations.components.embedders.cl_haystack.component_encoder import ComponentEncoder
@@ -49,13 +50,19 @@ class IndexSearcher:
         self._encoder = ComponentEncoder(index.bundle_path, device, index.settings.truncate_dim)
 
     def warm_up(self) -> None:
-        """Check that the index belongs to the bundle, and load the model that embeds queries."""
-        self.index.check()
-        self._encoder.load()
+        """Check that the index, if it is there yet, belongs to the bundle.
+
+        The model is loaded when the first text is to be embedded: a run may bring vectors alone.
+        """
+        try:
+            self.index.check()
+        except IndexingError:
+            if self.index.exists():
+                raise  # else a writer of this pipeline may be about to make it; if not, the search tells
 
     async def warm_up_async(self) -> None:
         """Do what :meth:`warm_up` does without holding up the event loop."""
-        if self.index.check_is_due() or not self._encoder.is_loaded:  # a pipeline asks before every run
+        if self.index.check_is_due():  # a pipeline asks before every run
             await asyncio.to_thread(self.warm_up)
 
     def close(self) -> None:
@@ -79,9 +86,11 @@ class IndexSearcher:
         }
 
     def _options(self, filters: dict[str, Any] | None, top_k: int | None) -> dict[str, Any]:
+        top_k = self.top_k if top_k is None else top_k
+        check_top_k(top_k)
         return {
             "filters": apply_filter_policy(self.filter_policy, self.filters, filters),
-            "top_k": self.top_k if top_k is None else top_k,
+            "top_k": top_k,
             "with_embedding": self.return_embedding,
         }
 
