@@ -40,6 +40,11 @@ def read_hits(hits: Hits) -> list[Document]:
     return [_with_highlights(read_hit(hit), hit.get("highlight")) for hit in hits]
 
 
+def _require_text(query: Any) -> None:
+    if not isinstance(query, str):
+        raise TypeError(f"query is a {type(query).__name__}, expected a string; for a vector use search()")
+
+
 def _with_highlights(document: Document, highlight: dict[str, list[str]] | None) -> Document:
     if highlight is None:
         return document
@@ -203,8 +208,9 @@ class RequestBuilder:
         :param filters: Haystack filters: look among these documents alone.
         :param with_embedding: return the documents' vectors too.
         :returns: most similar first, with scores.
-        :raises ConfigurationError: the bundle has no threshold of that name.
+        :raises ConfigurationError: a value cannot be used, or the bundle has no threshold of that name.
         """
+        check_top_k(top_k)
         request = self.radial(
             embedding,
             min_score=score_of(similarity_threshold(threshold, self.bundle), self.space_type),
@@ -233,8 +239,10 @@ class RequestBuilder:
         :param highlight: put the passages with those words into ``meta["highlights"]``, marked with ``<em>``.
         :param with_embedding: return the documents' vectors too.
         :returns: best first, with BM25 scores; none for a blank query.
+        :raises TypeError: ``query`` is no text.
         :raises ConfigurationError: a value cannot be used.
         """
+        _require_text(query)
         return SearchRequest(
             bm25_body(
                 query,
@@ -280,8 +288,10 @@ class RequestBuilder:
         :param highlight: put the passages with the query's words into ``meta["highlights"]``.
         :param with_embedding: return the documents' vectors too.
         :returns: best first, with fused scores; with diversity, in the order of choice.
+        :raises TypeError: ``query`` is no text, or the vector holds no numbers.
         :raises ConfigurationError: a value cannot be used, or not on this server.
         """
+        _require_text(query)
         check_top_k(top_k)
         settings = self._fusion(weights, fusion, pagination_depth)
         row = self._valid(query_embedding)
@@ -326,8 +336,11 @@ class RequestBuilder:
         :param exact: of a search by vectors, see :meth:`search`.
         :param with_content: False returns ids and scores alone.
         :returns: one list a query.
+        :raises TypeError: ``queries`` is one text.
         :raises ConfigurationError: neither texts nor vectors are given, or unequal numbers of them.
         """
+        if isinstance(queries, str):
+            raise TypeError("queries is one string, expected a list of them; for one query use bm25()")
         common: dict[str, Any] = {"top_k": top_k, "filters": filters}
         if queries is not None and query_embeddings is not None:
             if len(queries) != len(query_embeddings):

@@ -9,6 +9,8 @@ each space type maps the similarity to its own scale (k-NN plugin, "Spaces"):
 """
 
 import math
+from numbers import Real
+from typing import Any
 
 from cl_haystack.bundle import ModelBundle
 from cl_haystack.errors import ConfigurationError
@@ -59,11 +61,12 @@ def similarity_threshold(threshold: float | str, bundle: ModelBundle) -> float:
     :raises ConfigurationError: the bundle has no threshold of this name, or a number is no similarity.
     """
     if not isinstance(threshold, str):
+        check_number("threshold", threshold)
         limit = 1 if bundle.similarity == "cosine" else math.inf
-        if not -limit <= threshold <= limit:
+        if not -limit < threshold <= limit:  # the server looks for no score of 0, a cosine of -1
             raise ConfigurationError(
                 f"the threshold is {threshold}, expected a similarity such as 0.95"
-                + (", from -1 to 1 for a model that is compared by cosine" if limit == 1 else "")
+                + (", above -1 and at most 1 for a model that is compared by cosine" if limit == 1 else "")
             )
         return float(threshold)
     known = bundle.manifest.calibration.get("thresholds", {})
@@ -76,13 +79,28 @@ def similarity_threshold(threshold: float | str, bundle: ModelBundle) -> float:
     )
 
 
+def check_number(name: str, value: Any) -> None:
+    """Refuse what is neither a threshold's number nor its name.
+
+    :param name: the parameter, for the message.
+    :param value: its value.
+    :raises ConfigurationError: it is no finite number.
+    """
+    if isinstance(value, bool) or not isinstance(value, Real) or not math.isfinite(value):
+        raise ConfigurationError(
+            f"{name} is {value!r}, expected a number, or the name of a threshold that the bundle was "
+            "calibrated with"
+        )
+
+
 def check_min_score(min_score: float, space_type: SpaceType) -> None:
     """Refuse a score that no document can have.
 
     :param min_score: the least score of a radial search.
     :param space_type: of the index.
-    :raises ConfigurationError: it is not above 0, or above the highest score.
+    :raises ConfigurationError: it is no number, not above 0, or above the highest score.
     """
+    check_number("min_score", min_score)
     highest = math.inf if space_type == "innerproduct" else 1
     if not 0 < min_score <= highest:
         raise ConfigurationError(

@@ -181,6 +181,15 @@ def test_wrong_options_are_refused_in_the_constructor() -> None:
     for depth in (0, 10_001, 2.5, True):
         with pytest.raises(ConfigurationError, match="pagination_depth"):
             CLOpenSearchHybridRetriever(index(), pagination_depth=depth)  # type: ignore[arg-type]
+    for number in (-3, 0, [1], True, float("nan")):
+        with pytest.raises(ConfigurationError, match="min_score is"):
+            CLOpenSearchRetriever(index(), min_score=number)  # type: ignore[arg-type]
+    for threshold in (None, [1], True, float("inf")):
+        with pytest.raises(ConfigurationError, match="threshold is"):
+            CLOpenSearchDuplicateRetriever(index(), threshold=threshold)  # type: ignore[arg-type]
+    for embedder in (CLTextEmbedder, CLDocumentEmbedder):
+        with pytest.raises(TypeError, match=r"bundle is a ModelBundle, .*ModelBundle\.path"):
+            embedder(tiny_bundle())  # type: ignore[arg-type]
     with pytest.raises(ConfigurationError, match="min_score searches by a threshold"):
         CLOpenSearchRetriever(index(), min_score=0.5, diversity=0.5)
     for diversity in (2, "much"):
@@ -203,6 +212,19 @@ def test_wrong_options_are_refused_in_the_constructor() -> None:
     with pytest.raises(TypeError, match="ComponentDevice"):
         CLTextEmbedder("b", device="cpu")  # type: ignore[arg-type]
     assert component_encoder.session_device(ComponentDevice.from_str("cuda:0")) == "cuda"
+
+
+@pytest.mark.parametrize("top_k", [0, -1, 10_001, "x"])
+@pytest.mark.parametrize(
+    "kind", [CLOpenSearchRetriever, CLOpenSearchHybridRetriever, CLOpenSearchDuplicateRetriever]
+)
+def test_a_run_that_asks_for_no_number_of_documents_is_refused(
+    kind: Any, top_k: Any, word_encoder: WordEncoder
+) -> None:
+    with pytest.raises(ConfigurationError, match="top_k is"):
+        kind(index()).run(query="text", top_k=top_k)
+    with pytest.raises(ConfigurationError, match="top_k is"):
+        asyncio.run(kind(index()).run_async(query="text", top_k=top_k))
 
 
 def test_texts_get_prefix_and_suffix(word_encoder: WordEncoder) -> None:

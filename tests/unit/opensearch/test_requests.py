@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cl_haystack.encoder.quantized_vectors import as_bits
+from cl_haystack.errors import ConfigurationError
 from cl_haystack.opensearch.requests import RequestBuilder
 from cl_haystack.opensearch.vector_form import VectorForm
 from tests.opensearch_fakes import tiny_bundle
@@ -92,3 +93,22 @@ def test_a_little_diversity_changes_little_in_fused_ranks() -> None:
 def test_few_candidates_are_all_chosen(fusion: Any, count: int) -> None:
     found = builder().hybrid_search("x", random_rows(0, 1)[0], fusion=fusion, top_k=3, diversity=0.5)
     assert len(found.read(hits(np.full(count, 0.02), random_rows(1, count)))) == count
+
+
+@pytest.mark.parametrize("top_k", [0, -1, "x", True])
+def test_duplicates_are_at_least_one(top_k: Any) -> None:
+    with pytest.raises(ConfigurationError, match="top_k is"):
+        builder().duplicates_of(random_rows(0, 1)[0], 0.9, exclude_id="a", top_k=top_k)
+
+
+@pytest.mark.parametrize("query", [None, 3, ["a", "b"]])
+def test_what_is_no_text_is_refused_in_our_words(query: Any) -> None:
+    for ask in (
+        lambda: builder().bm25(query),
+        lambda: builder().hybrid_search(query, random_rows(0, 1)[0]),
+        lambda: builder().search_many(queries=[query]),
+    ):
+        with pytest.raises(TypeError, match=r"query is a .*, expected a string"):
+            ask()
+    with pytest.raises(TypeError, match=r"queries is one string, expected a list"):
+        builder().search_many(queries="abc")

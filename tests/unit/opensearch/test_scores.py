@@ -73,11 +73,18 @@ def test_candidates_are_three_times_the_results_unless_said_otherwise() -> None:
 
 
 def test_scores_and_thresholds_that_no_document_can_have_are_refused() -> None:
-    for score in (0, -1, 1.01, float("nan")):
+    for score in (0, -1, 1.01):
         with pytest.raises(ConfigurationError, match=r"at most 1; that of a cosine c is \(1 \+ c\) / 2"):
             check_min_score(score, "cosinesimil")
-    for threshold in (1.01, -1.01, float("nan")):
-        with pytest.raises(ConfigurationError, match="from -1 to 1"):
+    for threshold in (1.01, -1.01, -1):
+        with pytest.raises(ConfigurationError, match="above -1 and at most 1"):
             similarity_threshold(threshold, tiny_bundle())
+    wrong: list[Any] = [None, [1], True, float("nan"), float("inf")]
+    for value in wrong:
+        with pytest.raises(ConfigurationError, match=r"threshold is .*, expected a number, or the name"):
+            similarity_threshold(value, tiny_bundle(similarity="dot"))
+        with pytest.raises(ConfigurationError, match=r"min_score is .*, expected a number, or the name"):
+            check_min_score(value, "innerproduct")
+    check_min_score(np.float32(0.5), "cosinesimil")
     check_min_score(7.5, "innerproduct")
     assert similarity_threshold(7.5, tiny_bundle(similarity="dot")) == 7.5

@@ -25,6 +25,11 @@ class ComponentEncoder:
     def __init__(
         self, bundle: str | Path, device: ComponentDevice | None, truncate_dim: int | None = None
     ) -> None:
+        if not isinstance(bundle, str | Path):
+            raise TypeError(
+                f"bundle is a {type(bundle).__name__}, expected the path of a bundle's directory, such as "
+                "ModelBundle.path"
+            )
         self.bundle_path = Path(bundle)
         self._device = session_device(device)
         self._truncate_dim = truncate_dim

@@ -9,7 +9,7 @@ from haystack.utils import ComponentDevice
 
 from cl_haystack.errors import IndexingError, quote
 from cl_haystack.opensearch import OpenSearchIndex
-from cl_haystack.opensearch.scores import DUPLICATE
+from cl_haystack.opensearch.scores import DUPLICATE, check_number
 from haystack_integrations.components.retrievers.cl_haystack.searcher import IndexSearcher, check_query
 from haystack_integrations.components.retrievers.cl_haystack.serialization import with_index
 
@@ -53,6 +53,8 @@ class CLOpenSearchDuplicateRetriever(IndexSearcher):
             return_embedding=return_embedding,
             device=device,
         )
+        if not isinstance(threshold, str):
+            check_number("threshold", threshold)
         self.threshold = threshold
 
     def to_dict(self) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from cl_haystack.errors import ConfigurationError
 from cl_haystack.opensearch import OpenSearchIndex
 from cl_haystack.opensearch.diversity import num_candidates
 from cl_haystack.opensearch.queries import check_oversample_factor
+from cl_haystack.opensearch.scores import check_min_score
 from haystack_integrations.components.retrievers.cl_haystack.searcher import IndexSearcher
 from haystack_integrations.components.retrievers.cl_haystack.serialization import with_index
 
@@ -66,6 +67,8 @@ class CLOpenSearchRetriever(IndexSearcher):
                 "min_score searches by a threshold, oversample_factor, diversity and candidates are for a "
                 "search for the nearest; give one or the other"
             )
+        if min_score is not None and not isinstance(min_score, str):
+            check_min_score(min_score, "innerproduct")  # of all spaces the widest; the search knows its own
         check_oversample_factor(oversample_factor)
         num_candidates(top_k, diversity, candidates)
         self.min_score = min_score
