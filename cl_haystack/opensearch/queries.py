@@ -165,8 +165,9 @@ def bm25_body(
     :returns: body of a search request.
     """
     check_top_k(top_k)
-    body = _page(top_k, with_embedding=with_embedding, highlight=highlight)
-    body["query"] = _bm25_clause(query, filter_clause(filters, nested_fields))
+    matching = _match(query)
+    body = _page(top_k, with_embedding=with_embedding, highlighted=matching if highlight else None)
+    body["query"] = _within(matching, filter_clause(filters, nested_fields))
     return body
 
 
@@ -198,8 +199,9 @@ def hybrid_body(
     check_top_k(top_k)
     depth = max(top_k, settings.pagination_depth)
     clause = filter_clause(filters, nested_fields)
-    legs = [_bm25_clause(query, clause), _knn_clause(query_embedding, depth, clause, ef_search)]
-    body = _page(top_k, with_embedding=with_embedding, highlight=highlight)
+    matching = _match(query)
+    legs = [_within(matching, clause), _knn_clause(query_embedding, depth, clause, ef_search)]
+    body = _page(top_k, with_embedding=with_embedding, highlighted=matching if highlight else None)
     body["query"] = {"hybrid": {"queries": legs, "pagination_depth": depth}}
     body["search_pipeline"] = {"phase_results_processors": [settings.processor()]}
     return body
@@ -258,14 +260,15 @@ def check_oversample_factor(oversample_factor: float | None) -> None:
         )
 
 
-def _page(top_k: int, *, with_embedding: bool, highlight: bool = False) -> dict[str, Any]:
+def _page(top_k: int, *, with_embedding: bool, highlighted: dict[str, Any] | None = None) -> dict[str, Any]:
     page: dict[str, Any] = {
         "size": top_k,
         "_source": True if with_embedding else {"excludes": [EMBEDDING_FIELD]},
     }
-    if highlight:
+    if highlighted is not None:
         page["highlight"] = {
             "fields": {CONTENT_FIELD: {}},
+            "highlight_query": highlighted,  # else words of the filters are marked, too
             "max_analyzer_offset": _MAX_HIGHLIGHTED_CHARS,
         }
     return page
@@ -293,10 +296,10 @@ def _knn_clause(
     return {"knn": {EMBEDDING_FIELD: clause}}
 
 
-def _bm25_clause(query: str, wanted: dict[str, Any] | None) -> dict[str, Any]:
+def _match(query: str) -> dict[str, Any]:
     # A lone surrogate is valid in a Python string and in no JSON document.
     text = first_words(query.encode("utf-8", "replace").decode())
-    return _within({"match": {CONTENT_FIELD: {"query": text}}}, wanted)
+    return {"match": {CONTENT_FIELD: {"query": text}}}
 
 
 def _within(scored: dict[str, Any], wanted: dict[str, Any] | None) -> dict[str, Any]:

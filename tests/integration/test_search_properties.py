@@ -292,6 +292,14 @@ def test_hybrid_results_can_be_diverse_and_highlighted(one_shard: Corpus) -> Non
         words = {word for word in ("owl", "fox") if word in (hit.content or "").split()}
         assert {word for word in WORDS if f"<em>{word}</em>" in " ".join(marked[hit.id])} == words
     assert any(marked.values())
+    filters = {"field": "content", "operator": "==", "value": "bee"}
+    for found in (
+        index.bm25("owl", filters=filters, highlight=True),
+        index.hybrid_search("owl", vectors[5], filters=filters, highlight=True),
+    ):
+        passages = " ".join(passage for hit in found for passage in hit.meta.get("highlights", []))
+        assert "<em>owl</em>" in passages
+        assert "<em>bee</em>" not in passages
 
 
 def test_a_quantized_index_is_ranked_anew_by_full_vectors(opensearch_url: str) -> None:

@@ -71,7 +71,12 @@ def test_vectors_highlights_and_rescoring_only_where_asked_for() -> None:
     rescored = knn_body(VECTOR, top_k=1, oversample_factor=3.0)["query"]["knn"]["embedding"]
     assert rescored["rescore"] == {"oversample_factor": 3.0}
     assert "highlight" not in bm25_body("words", top_k=1)
-    assert "content" in bm25_body("words", top_k=1, highlight=True)["highlight"]["fields"]
+    for body in (
+        bm25_body("words", top_k=1, highlight=True, filters=FILTERS),
+        hybrid_body("words", VECTOR, top_k=1, highlight=True, filters=FILTERS),
+    ):
+        assert "content" in body["highlight"]["fields"]
+        assert body["highlight"]["highlight_query"] == {"match": {"content": {"query": "words"}}}
 
 
 def test_a_script_ranks_anew_where_the_engine_does_not() -> None:
