@@ -67,7 +67,7 @@ def mine(
     """Give pairs hard negatives: documents that a search takes for answers, and that are none.
 
     Positives known for the same anchor, near copies of them, and whatever is almost as similar as the
-    positive are left out. The cosines are kept with each pair, as candidate_scores.
+    positive are left out. The cosines are kept with each pair, as candidate_scores, in place of a teacher's.
 
     [bold]Example[/bold]
 
@@ -81,6 +81,8 @@ def mine(
         raise typer.BadParameter(f"{mode} searches an index: name it with --index", param_hint="--mode")
     ranks = _parse_ranks(rank_range)
     given = list(read_pairs(pairs))
+    if scored := sum(pair.candidate_scores is not None for pair in given):
+        err.print(f"warning: cosines take the place of the candidate_scores that {scored:,} pairs bring")
     sheet = read_datasheet(pairs) or new_datasheet(pairs, None, num_pairs=len(given))  # OUT may be PAIRS
     encoder, label = open_model(model)
     report: MiningReport | None = None

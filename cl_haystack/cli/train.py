@@ -79,7 +79,7 @@ def train(
     ] = None,
     eval_split: Annotated[str, typer.Option(help="Which judgements: qrels/SPLIT.tsv. Never test.")] = "dev",
     guide: Annotated[
-        str | None, typer.Option(help="Guide or teacher of losses that need one (default: the model).")
+        str | None, typer.Option(help="Guide of gist (default: the model), or teacher, which has no default.")
     ] = None,
     licence: Annotated[str, typer.Option(help="Licence of the pairs, kept as provenance.")] = "",
     device: Annotated[str, typer.Option(help="cpu, cuda or mps.")] = "cpu",

@@ -80,8 +80,9 @@ def mine_hard_negatives(
     """Add hard negatives from a corpus to pairs, behind those that they have.
 
     The guards compare cosines of ``encoder``, whatever ``search`` found the candidates by. Pairs with
-    negatives mined get ``candidate_scores``: cosines of the anchor with the positive and each negative. Pairs
-    for which no candidate passes, and pairs with label 0, stay as they are.
+    negatives mined get ``candidate_scores``: cosines of the anchor with the positive and each negative.
+    Scores that pairs bring become cosines too, so that all are of one scale. Otherwise pairs for which no
+    candidate passes, and pairs with label 0, stay as they are.
 
     :param pairs: training pairs; equal anchors (case and white space aside) share their positives.
     :param corpus: documents with ids of their own; texts and vectors (float32) are held in memory.
@@ -302,9 +303,9 @@ class _Miner:
                 self.counts[exclusion] += 1
         self.counts["candidates"] += len(candidates)
         chosen = [candidates[rank] for rank in self._rules.choose(passed, pair)]
-        if not chosen:
+        if not chosen and pair.candidate_scores is None:
             return pair
-        self.counts.update(with_mined=1, mined=len(chosen))
+        self.counts.update(with_mined=bool(chosen), mined=len(chosen))
         scores = [*own, *(candidate.similarity for candidate in chosen)]
         return pair.model_copy(
             update={

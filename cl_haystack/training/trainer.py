@@ -29,7 +29,7 @@ from cl_haystack.training.checkpoint import read_layout
 from cl_haystack.training.collator import Prompting, ScheduledBatches
 from cl_haystack.training.config import TrainingConfig
 from cl_haystack.training.device import autocast, check_device, plain_device_name, resolve_precision
-from cl_haystack.training.loop import NotFiniteLossError, TrainedModel, TrainingLoop, newest_state
+from cl_haystack.training.loop import NotFiniteError, TrainedModel, TrainingLoop, newest_state
 from cl_haystack.training.lora import add_adapters, merge_adapters
 from cl_haystack.training.losses import InfoNCE, Loss
 from cl_haystack.training.model import SentenceEncoder, resolve_model
@@ -55,8 +55,8 @@ class ContrastiveTrainer:
     :param loss: the loss of pairs that come without one; None takes InfoNCE.
     :param config: options of the loop.
     :param device: ``cpu``, ``cuda`` or ``mps``.
-    :param guide: guide or teacher model of losses that need one; None takes ``model`` as it is before
-        training, which can guide but not teach.
+    :param guide: guide or teacher model of losses that need one, which goes before ``candidate_scores`` of
+        the pairs; None takes ``model`` as it is before training, which can guide but not teach.
     :param callbacks: of transformers' trainer.
     :raises CheckpointError: a model cannot be loaded.
     :raises ConfigurationError: the device is not there, or options cannot work together.
@@ -108,11 +108,13 @@ class ContrastiveTrainer:
         :returns: counts, time, losses and metrics.
         :raises ConfigurationError: a loss needs a teacher or dropout, and there is none.
         :raises DataError: there is nothing to learn from, or columns and losses do not fit.
-        :raises TrainingError: the loss is not finite, or the state is that of another run.
+        :raises TrainingError: loss, gradients or weights are not finite, or the state is that of another run.
         :raises TrainingInterruptedError: a signal asked to stop; the state is saved.
         :raises CheckpointError: the state cannot be written.
         """
         sets = self._training_sets(pairs)
+        for training_set in sets:
+            training_set.guide_is_named = self._guide_is_named
         self._check_dropout(sets)
         self._check_teacher(sets)
         devices = self._devices
@@ -156,12 +158,15 @@ class ContrastiveTrainer:
         :param documents: where negatives are found.
         :param recipe: how many, and how near they may be.
         :param on_progress: told texts encoded and anchors searched so far.
-        :returns: the pairs with negatives, and what mining found; pairs for a loss that uses no negatives
-            come back as they are.
+        :returns: the pairs with negatives, and what mining found; pairs for a loss that uses no negatives,
+            and pairs with a teacher's scores for a loss that learns from them, come back as they are.
         """
         loss = self.loss or InfoNCE()
         if "negatives" not in loss.uses | loss.requires or loss.positive_is_anchor:
             return list(pairs), MiningReport()
+        learns_from_scores = "candidate_scores" in loss.uses and not self._guide_is_named
+        if learns_from_scores and any(pair.candidate_scores for pair in pairs):
+            return list(pairs), MiningReport()  # nobody scored other negatives in the teacher's unit
         with self._autocast():
             mined, report = recipe.with_negatives(pairs, documents, self.encoder, on_progress=on_progress)
         if "candidate_scores" in loss.uses:  # the model's own similarities are no teacher's scores
@@ -331,7 +336,8 @@ class ContrastiveTrainer:
         started = time.perf_counter()
         try:
             loop.train(resume_from_checkpoint=None if last is None else str(last))
-        except NotFiniteLossError as error:
+            loop.check_weights()
+        except NotFiniteError as error:
             raise self._not_finite(error, folder) from None
         stopped_by = None if self._stop is None else self._stop.signal
         if stopped_by is not None and loop.state.global_step < loop.state.max_steps:
@@ -342,8 +348,8 @@ class ContrastiveTrainer:
             )
         return time.perf_counter() - started
 
-    def _not_finite(self, error: NotFiniteLossError, folder: Path) -> TrainingError:
-        """Save the batch whose loss is not finite, and name it."""
+    def _not_finite(self, error: NotFiniteError, folder: Path) -> TrainingError:
+        """Save the batch of the step that went wrong, and name it."""
         first = (error.step - 1) * self.config.gradient_accumulation_steps
         rows = [
             row

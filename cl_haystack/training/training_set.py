@@ -44,6 +44,8 @@ class TrainingSet:
         """The pairs as they were given: the order of a run, and whose run it is, depend on them alone."""
         self.pairs = self.given
         """The pairs to train on: with other negatives once these have been mined anew."""
+        self.guide_is_named = False
+        """Whether the run names a guide: as a teacher it goes before the scores that pairs bring."""
         self._check_columns(self.given)
 
     def __len__(self) -> int:
@@ -56,8 +58,9 @@ class TrainingSet:
 
     @property
     def uses_candidate_scores(self) -> bool:
-        """Whether the loss learns from the scores of candidates, and the pairs bring them."""
-        return "candidate_scores" in self.loss.uses and bool(self.given.present["candidate_scores"])
+        """Whether the loss learns from the scores of candidates, which the pairs bring."""
+        found = "candidate_scores" in self.loss.uses and bool(self.given.present["candidate_scores"])
+        return found and not self.guide_is_named
 
     def refresh(self, pairs: PairTable) -> None:
         """Train on the same pairs with other negatives from now on.

@@ -28,7 +28,7 @@ class Loss(nn.Module):
     """Whether the batch must hold the embeddings of a guide or teacher model. A loss that also uses
     ``candidate_scores`` takes these instead where they are there."""
     learns_from_guide: bool = False
-    """Whether what the guide thinks is the target: a model that is its own guide then has nothing to learn."""
+    """Whether what the guide thinks is the target: a model that is its own guide learns nothing then."""
     weighted: bool = True
     """Whether it honours the weights of rows; a loss that compares pairs of rows does not."""
     positive_is_anchor: bool = False

@@ -91,7 +91,7 @@ def test_every_guard_alone(plane):
 
 
 def test_a_pair_for_which_nothing_passes_stays_as_it_is(plane):
-    old = Pair(anchor="anchor", positive="d90", negatives=("x",), candidate_scores=(7, 8))
+    old = Pair(anchor="anchor", positive="d90", negatives=("x",))
     different = Pair(anchor="anchor", positive="positive", label=0)
     (first, second), report = mine(plane, old, different)
     assert first is old
@@ -102,6 +102,15 @@ def test_a_pair_for_which_nothing_passes_stays_as_it_is(plane):
         0,
         report.candidates - 1,
     )
+
+
+def test_all_scores_are_of_one_scale(plane):
+    plane[0].known["x"] = at(75)
+    scored = Pair(anchor="anchor", positive="d90", negatives=("x",), candidate_scores=(7, 8))
+    (first, second), report = mine(plane, scored, ONE, duplicate_similarity=0.99)
+    assert (first.negatives, first.candidate_scores) == (("x",), cosines(90, 75))
+    assert second.candidate_scores == cosines(20, 40)
+    assert report.with_mined == 1
 
 
 def test_new_negatives_come_behind_those_there_and_never_repeat_them(plane):

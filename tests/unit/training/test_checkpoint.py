@@ -67,6 +67,37 @@ def test_bare_transformer_is_pooled_by_mean(tmp_path: Path) -> None:
     assert layout.max_length == 64
 
 
+@pytest.mark.parametrize("name", ["roberta", "distilbert", "camembert", "albert", "xlm-roberta", "xlnet"])
+def test_length_and_lower_case_in_a_file_named_after_the_architecture(tmp_path: Path, name: str) -> None:
+    from sentence_transformers import SentenceTransformer
+
+    checkpoint = make_tiny_checkpoint(tmp_path)
+    (checkpoint / "sentence_bert_config.json").unlink()
+    (checkpoint / f"sentence_{name}_config.json").write_text('{"max_seq_length": 8, "do_lower_case": true}')
+    layout = read_layout(checkpoint)
+    assert (layout.max_length, layout.lower_case) == (8, True)
+    theirs = SentenceTransformer(str(checkpoint), device="cpu")
+    np.testing.assert_allclose(
+        SentenceEncoder.load(checkpoint).encode_documents(TEXTS), theirs.encode(TEXTS), atol=1e-6
+    )
+
+
+def test_the_first_file_that_states_anything_counts(tmp_path: Path) -> None:
+    checkpoint = make_tiny_checkpoint(tmp_path)
+    (checkpoint / "sentence_roberta_config.json").write_text('{"max_seq_length": 8}')
+    assert read_layout(checkpoint).max_length == 16
+    (checkpoint / "sentence_bert_config.json").write_text("{}")
+    assert read_layout(checkpoint).max_length == 8
+
+
+def test_a_tokenizer_that_keeps_the_end_is_refused(tmp_path: Path) -> None:
+    checkpoint = make_tiny_checkpoint(tmp_path)
+    file = checkpoint / "tokenizer_config.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), "truncation_side": "left"}))
+    with pytest.raises(CheckpointError, match="keeps the end of long texts"):
+        SentenceEncoder.load(checkpoint)
+
+
 @pytest.mark.parametrize(
     ("pooling", "message"),
     [

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from cl_haystack.data import CorpusDocument, Pair
+from cl_haystack.data import CorpusDocument, MiningReport, Pair
 from cl_haystack.training import ContrastiveTrainer, Recipe
-from cl_haystack.training.losses import CoSENT, InfoNCE
+from cl_haystack.training.losses import CoSENT, InfoNCE, MarginMSE
 from tests.unit.training.runs import CONFIG
 
 WORDS = ["cat", "dog", "sat", "mat", "red", "blue", "house", "runs", "query", "passage"]
@@ -39,6 +39,16 @@ def test_negatives_are_other_documents_below_the_margin(checkpoint: Path) -> Non
     for pair in mined:
         assert set(pair.negatives) <= contents - {pair.positive}
         assert all(score <= pair.candidate_scores[0] for score in pair.candidate_scores or ())
+
+
+def test_pairs_keep_the_scores_of_a_teacher_unless_a_guide_takes_its_place(checkpoint: Path) -> None:
+    taught = [p.model_copy(update={"negatives": ("x",), "candidate_scores": (9, -3)}) for p in PAIRS]
+    trainer = ContrastiveTrainer(checkpoint, loss=MarginMSE(), config=CONFIG)
+    assert trainer.mine(taught, DOCUMENTS, Recipe(relative_margin=0.0)) == (taught, MiningReport())
+    guided = ContrastiveTrainer(checkpoint, loss=MarginMSE(), config=CONFIG, guide=checkpoint)
+    mined, report = guided.mine(taught, DOCUMENTS, Recipe(relative_margin=0.0))
+    assert report.mined > 0
+    assert {pair.candidate_scores for pair in mined} == {None}
 
 
 def test_a_loss_without_negatives_gets_none(checkpoint: Path) -> None:

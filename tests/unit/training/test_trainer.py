@@ -269,6 +269,22 @@ def test_a_model_is_not_its_own_teacher(checkpoint: Path, loss: Loss) -> None:
         trainer.train(many_pairs(8, negatives=lambda _: 2))
 
 
+def test_a_guide_that_is_named_goes_before_the_scores_of_pairs(checkpoint: Path, tmp_path: Path) -> None:
+    teacher = make_tiny_checkpoint(tmp_path / "teacher", seed=1)
+    plain = many_pairs(8, negatives=lambda _: 2)
+    scored = [pair.model_copy(update={"candidate_scores": (0.9, 0.5, 0.1)}) for pair in plain]
+
+    def tuned(pairs: list[Pair], guide: Path | None) -> dict[str, Tensor]:
+        trainer = ContrastiveTrainer(checkpoint, loss=MarginMSE(), config=CONFIG, guide=guide)
+        trainer.train(pairs)
+        return weights(trainer.encoder)
+
+    guided = tuned(plain, teacher)
+    assert_same_weights(tuned(scored, teacher), guided)
+    name = "transformer.encoder.layer.0.output.dense.weight"
+    assert not torch.equal(tuned(scored, None)[name], guided[name])
+
+
 def test_a_model_is_its_own_guide(checkpoint: Path) -> None:
     trainer = ContrastiveTrainer(checkpoint, loss=GISTEmbed(), config=CONFIG)
     assert trainer.train(many_pairs(8)).steps == 4
@@ -434,6 +450,43 @@ def test_a_loss_that_becomes_infinite_later_names_its_step_and_leaves_the_state(
     assert len(saved) == 8
     assert set(saved) < set(pairs)
     assert (tmp_path / "state" / "checkpoint-2").is_dir()
+
+
+def test_a_gradient_that_is_not_finite_stops_before_the_step(checkpoint: Path, tmp_path: Path) -> None:
+    """The loss of the second step is finite, its gradient is not: the square root of 0 has none."""
+    own, calls = InfoNCE.forward, []
+
+    class Steep(InfoNCE):
+        def forward(self, *batch: Any) -> Any:
+            calls.append(1)
+            loss = own(self, *batch)
+            return loss + ((loss * 0).sqrt() if len(calls) == 2 else 0)
+
+    trainer = ContrastiveTrainer(checkpoint, loss=Steep(), config=changed(save_interval_s=0, num_epochs=4))
+    with pytest.raises(TrainingError, match=r"gradients of step 2 is (nan|inf); its batch.*step-2.jsonl"):
+        trainer.train(PAIRS, state=tmp_path / "state")
+    assert all(torch.isfinite(value).all() for value in weights(trainer.encoder).values())
+    assert (tmp_path / "state" / "checkpoint-1").is_dir()
+
+
+@pytest.mark.parametrize("steps", [1, 3])
+def test_weights_that_are_not_finite_are_never_saved(checkpoint: Path, tmp_path: Path, steps: int) -> None:
+    config = changed(learning_rate=1e39, schedule="constant", num_epochs=steps, save_interval_s=0)
+    trainer = ContrastiveTrainer(checkpoint, config=config)
+    with pytest.raises(TrainingError, match="weights are no longer finite after step 1; its batch"):
+        trainer.train(PAIRS, state=tmp_path / "state")
+    assert not list((tmp_path / "state").glob("checkpoint-*"))
+    with pytest.raises(TrainingError, match="call train first"):
+        trainer.save(tmp_path / "tuned")
+
+
+def test_weights_spoiled_by_a_step_are_not_blamed_on_the_next_batch(
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    config = changed(learning_rate=1e39, schedule="constant", num_epochs=3)
+    with pytest.raises(TrainingError, match="weights are no longer finite after step 1; its batch"):
+        ContrastiveTrainer(checkpoint, config=config).train(PAIRS)
 
 
 def test_pairs_of_one_text_teach_nothing(checkpoint: Path) -> None:

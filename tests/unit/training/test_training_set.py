@@ -85,6 +85,8 @@ def test_scores_of_candidates_are_of_use_where_the_loss_learns_from_them() -> No
     assert not TrainingSet([TAUGHT, PLAIN], loss=InfoNCE()).uses_candidate_scores
     taught = TrainingSet([TAUGHT], loss=DistillKL())
     assert (taught.uses_candidate_scores, taught.needs_guide) == (True, False)
+    taught.guide_is_named = True
+    assert (taught.uses_candidate_scores, taught.needs_guide) == (False, True)
     untaught = TrainingSet([NEGATIVE], loss=DistillKL())
     assert (untaught.uses_candidate_scores, untaught.needs_guide) == (False, True)
 
