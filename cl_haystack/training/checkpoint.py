@@ -25,6 +25,13 @@ from cl_haystack.training.dense import DenseLayer, read_dense, write_dense_confi
 
 TRAINING_FILE = "cl_haystack.json"
 _SBERT_FILE = "sentence_bert_config.json"
+_SBERT_FILES = (  # those that sentence-transformers looks for, in its order; the old ones name an architecture
+    _SBERT_FILE,
+    *(
+        f"sentence_{name}_config.json"
+        for name in ("roberta", "distilbert", "camembert", "albert", "xlm-roberta", "xlnet")
+    ),
+)
 _SUPPORTED = "Transformer, Pooling, any number of Dense, Normalize, in this order"
 _DOCUMENT_PROMPT_NAMES = ("document", "passage", "corpus")  # in the order sentence-transformers tries them
 _POOLING_FLAGS: dict[str, str] = {  # in the order in which the classic layout concatenates
@@ -107,7 +114,7 @@ def read_layout(checkpoint: Path) -> CheckpointLayout:
         truncate_dim=config.get("truncate_dim"),
         normalize="Normalize" in folders,
         max_length=_max_length(folders["Transformer"]),
-        lower_case=bool(_read_json(folders["Transformer"] / _SBERT_FILE, default={}).get("do_lower_case")),
+        lower_case=bool(_text_options(folders["Transformer"]).get("do_lower_case")),
         query_prefix=query_prefix,
         document_prefix=document_prefix,
         similarity=_read_similarity(checkpoint, config),
@@ -281,9 +288,15 @@ def _read_similarity(checkpoint: Path, config: dict[str, Any]) -> Similarity:
     raise CheckpointError(checkpoint, f"compares vectors by {name!r}; supported are {', '.join(supported)}")
 
 
+def _text_options(transformer: Path) -> dict[str, Any]:
+    """Return what the first of sentence-transformers' files that holds anything says about texts."""
+    found = (_read_json(transformer / name, default={}) for name in _SBERT_FILES)
+    return next(filter(None, found), {})
+
+
 def _max_length(transformer: Path) -> int | None:
     """Return the stated limit, else the smaller of the tokenizer's and the positions there are."""
-    stated = _read_json(transformer / _SBERT_FILE, default={}).get("max_seq_length")
+    stated = _text_options(transformer).get("max_seq_length")
     if stated:
         return int(stated)
     config = _read_json(transformer / "config.json", default={})

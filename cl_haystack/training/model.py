@@ -299,6 +299,12 @@ def _check_parts(path: str | Path, transformer: Any, tokenizer: Any, layout: Che
         )
     if not tokenizer.is_fast:
         raise CheckpointError(path, "has no fast tokenizer (tokenizer.json), which serving needs")
+    if tokenizer.truncation_side != "right":
+        raise CheckpointError(
+            path,
+            f"keeps the end of long texts (truncation_side {tokenizer.truncation_side!r}), which is not "
+            "supported: its vectors would be others here; set 'right' in tokenizer_config.json and train so",
+        )
     known = transformer.get_input_embeddings().num_embeddings
     largest = max(tokenizer.get_vocab().values())
     if largest >= known:
