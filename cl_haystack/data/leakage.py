@@ -16,7 +16,7 @@ from cl_haystack.data.records import Pair
 
 NEAR_DUPLICATE = 0.6
 """Jaccard similarity of word sets from which on two texts count as near-duplicates."""
-_MIN_PART_WORDS = 8
+MIN_PART_WORDS = 8
 """Words from which on a text is no part of another by chance: of SciFact's 283 relevant documents one or more
 held eight words in a row of another abstract for 0.5 % of 4,900 abstracts, five for 9 %."""
 
@@ -144,7 +144,7 @@ class _RelevantDocuments:
         anchor = words(pair.anchor)
         if holding := self._holding(anchor):  # for few pairs: their positives' words take time
             positive = words(pair.positive)
-            if len(anchor | positive) >= _MIN_PART_WORDS:
+            if len(anchor | positive) >= MIN_PART_WORDS:
                 found |= holding & self._holding(positive)
         return found
 

@@ -209,11 +209,11 @@ class _Miner:
         self._texts = VectorsByKey(encoder.encode_documents)
         self._corpus = VectorsByKey(encoder.encode_documents, lambda key: documents[key].content)
         self._positions: dict[str, list[int]] = {}  # of pairs, by anchor
-        self._positives: dict[str, list[str]] = {}  # by normalized anchor
+        self._pairs_of: dict[str, list[Pair]] = {}  # by normalized anchor
         for position, pair in enumerate(pairs):
             if pair.label != 0:
                 self._positions.setdefault(pair.anchor, []).append(position)
-                self._positives.setdefault(normalized(pair.anchor), []).append(pair.positive)
+                self._pairs_of.setdefault(normalized(pair.anchor), []).append(pair)
 
     def mine(self, on_progress: OnProgress) -> list[Pair]:
         """Search for all anchors, some at a time, and give each pair its negatives."""
@@ -267,11 +267,11 @@ class _Miner:
         """Compare the documents with the anchor and all its positives."""
         if not document_ids:
             return []
-        positives = self._positives[normalized(anchor)]
+        pairs = self._pairs_of[normalized(anchor)]
         vectors = self._corpus.of(document_ids)  # (candidates, dim)
         similarities = vectors @ self._anchors.of([anchor])[0]  # (candidates,)
-        closest = (vectors @ self._texts.of(positives).T).max(axis=1)  # (candidates,)
-        is_known = known_positive(anchor, positives)
+        closest = (vectors @ self._texts.of([pair.positive for pair in pairs]).T).max(axis=1)  # (candidates,)
+        is_known = known_positive(anchor, pairs)
         candidates = []
         for row, document_id in enumerate(document_ids):
             document = self._documents[document_id]

@@ -154,6 +154,31 @@ def test_the_document_that_a_pair_was_drawn_from_is_no_negative(anchor, positive
     assert report.known_positives == 1
 
 
+PASSAGE = "the jury of nine gave the first prize to an unknown writer"
+
+
+@pytest.mark.parametrize(
+    ("positive", "document_id", "is_known"),
+    [
+        (PASSAGE, None, True),  # a passage, all words of which are in the document
+        (PASSAGE + " yesterday", None, False),
+        (PASSAGE + " yesterday", "7", True),
+        (PASSAGE + " yesterday", "8", False),
+        ("first prize", None, False),  # too short to tell
+        ("first prize", "7", True),
+        ("something else", "7", False),  # the id is another corpus's
+    ],
+)
+def test_the_document_of_an_excerpt_is_no_negative(positive, document_id, is_known):
+    whole = f"On Monday {PASSAGE} in London"
+    encoder = FakeEncoder({"who won": at(0), positive: at(10), whole: at(50), "other": at(60)})
+    corpus = [document(7, whole), document(8, "other")]
+    pair = Pair(anchor="who won", positive=positive, document_id=document_id)
+    (mined,), report = mine_hard_negatives([pair], corpus, encoder)
+    assert mined.negatives == ("other" if is_known else whole,)
+    assert report.known_positives == is_known
+
+
 def test_a_search_names_the_candidates_and_only_they_are_encoded(plane):
     encoder, _ = plane
     asked = []
