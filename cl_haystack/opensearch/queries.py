@@ -17,7 +17,7 @@ from haystack.errors import FilterError
 from haystack_integrations.document_stores.opensearch.filters import COMPARISON_OPERATORS, normalize_filters
 from numpy.typing import NDArray
 
-from cl_haystack.errors import ConfigurationError
+from cl_haystack.errors import ConfigurationError, quote
 from cl_haystack.opensearch import fusion
 from cl_haystack.opensearch.fusion import HybridSettings
 from cl_haystack.opensearch.mapping import CONTENT_FIELD, EMBEDDING_FIELD
@@ -235,6 +235,12 @@ def filter_clause(filters: dict[str, Any] | None, nested: frozenset[str]) -> dic
     except KeyError as error:  # how opensearch-haystack 9.0 answers an operator that it does not know
         raise FilterError(
             f"unknown filter operator {error}; the operators are {', '.join(sorted(COMPARISON_OPERATORS))}"
+        ) from error
+    except (AttributeError, TypeError) as error:  # and how it answers a part of another type than it expects
+        raise FilterError(
+            f"the filters {quote(str(filters))} cannot be read ({error}); expected a condition such as "
+            "{'field': 'meta.year', 'operator': '>=', 'value': 2020}, or several: {'operator': 'AND', "
+            "'conditions': […]}"
         ) from error
 
 

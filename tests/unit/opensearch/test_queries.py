@@ -141,6 +141,24 @@ def test_an_unknown_operator_is_named() -> None:
         knn_body(VECTOR, top_k=1, filters={"field": "meta.a", "operator": "=", "value": 1})
 
 
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"operator": "AND", "conditions": 5},
+        {"operator": "AND", "conditions": ["meta.a"]},
+        {"operator": [], "conditions": [FILTERS]},
+        {"field": "meta.a", "operator": ["=="], "value": 1},
+        {"field": 5, "operator": "==", "value": 1},
+    ],
+)
+@pytest.mark.parametrize("nested_fields", [frozenset(), frozenset({"parts"})])
+def test_filters_of_wrong_types_are_refused_in_our_words(
+    wrong: dict[str, Any], nested_fields: frozenset[str]
+) -> None:
+    with pytest.raises(FilterError):
+        knn_body(VECTOR, top_k=1, filters=wrong, nested_fields=nested_fields)
+
+
 def test_filters_on_nested_fields_are_wrapped() -> None:
     filters = {"field": "meta.parts.color", "operator": "==", "value": "red"}
     plain = bm25_body("x", top_k=1, filters=filters)["query"]["bool"]["filter"]
