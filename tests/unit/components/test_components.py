@@ -36,7 +36,15 @@ def index() -> OpenSearchIndex:
 def every_component() -> list[Any]:
     filters = {"field": "meta.year", "operator": ">", "value": 2000}
     return [
-        CLTextEmbedder("/no/bundle", device=CPU, truncate_dim=8, prefix="p", suffix="s"),
+        CLTextEmbedder(
+            "/no/bundle",
+            device=CPU,
+            truncate_dim=8,
+            prefix="p",
+            suffix="s",
+            batch_size=16,
+            progress_bar=False,
+        ),
         CLDocumentEmbedder(
             Path("/no/bundle"),
             device=CPU,

@@ -25,6 +25,8 @@ class CLTextEmbedder:
         truncate_dim: int | None = None,
         prefix: str = "",
         suffix: str = "",
+        batch_size: int | None = None,
+        progress_bar: bool = True,
     ) -> None:
         """Create the component; nothing is loaded yet.
 
@@ -33,12 +35,16 @@ class CLTextEmbedder:
         :param truncate_dim: keep only the first dimensions of a vector, as the index's settings do.
         :param prefix: put before each text, after the query prefix that the bundle states itself.
         :param suffix: put after each text.
+        :param batch_size: taken because other text embedders take it; a run has one text.
+        :param progress_bar: likewise; one text needs no bar.
         """
         self.bundle = bundle
         self.device = device
         self.truncate_dim = truncate_dim
         self.prefix = prefix
         self.suffix = suffix
+        self.batch_size = batch_size
+        self.progress_bar = progress_bar
         self._encoder = ComponentEncoder(bundle, device, truncate_dim)
 
     def warm_up(self) -> None:
@@ -65,6 +71,8 @@ class CLTextEmbedder:
             truncate_dim=self.truncate_dim,
             prefix=self.prefix,
             suffix=self.suffix,
+            batch_size=self.batch_size,
+            progress_bar=self.progress_bar,
         )
 
     @classmethod
