@@ -1,4 +1,4 @@
-"""Words and vectors fused into one ranking: the settings, where they are kept, what the server computes.
+"""Words and vectors fused into one ranking: the settings, where they are kept, what the server is told.
 
 A search takes what it is told; what it is not told comes from the settings that ``cl-haystack tune`` found
 for this index, kept in its mapping under ``_meta.cl_haystack_search``, else from the defaults below.
@@ -16,8 +16,6 @@ Fusion = Literal["min_max", "rrf"]
 META_KEY = "cl_haystack_search"
 RANK_CONSTANT = 60  # of reciprocal rank fusion; Cormack et al. 2009, and OpenSearch's default
 WEIGHTED_RRF_SINCE = (3, 2)  # older servers refuse weights with it
-# What a document gets that is the last of its leg, where 0 would say that it was not found at all.
-_LOWEST_SCALED = 0.001  # OpenSearch's MinMaxScoreNormalizationTechnique
 
 
 class Tuned(BaseModel):
@@ -130,34 +128,6 @@ class HybridSettings(BaseModel):
 
 
 DEFAULT = HybridSettings()
-
-
-def fuse(legs: Sequence[Mapping[str, float]], settings: HybridSettings) -> dict[str, float]:
-    """Compute what the server's processor computes, for tuning without asking it again and again.
-
-    :param legs: score by document id of (BM25, vector), best first, already cut at the depth.
-    :param settings: weights and fusion.
-    :returns: fused score by document id, best first; equal scores by id, the larger first.
-    """
-    scale = _scaled if settings.fusion == "min_max" else _reciprocal_ranks
-    unweighted = settings.fusion == "rrf" and not settings.weighs_ranks  # no weights are sent
-    weights = (1.0, 1.0) if unweighted else settings.weights
-    fused: dict[str, float] = {}
-    for weight, leg in zip(weights, legs, strict=True):
-        for document_id, value in scale(leg).items():
-            fused[document_id] = fused.get(document_id, 0.0) + weight * value
-    return dict(sorted(fused.items(), key=lambda item: (item[1], item[0]), reverse=True))
-
-
-def _scaled(leg: Mapping[str, float]) -> dict[str, float]:
-    low, high = min(leg.values(), default=0.0), max(leg.values(), default=0.0)
-    if low == high:
-        return dict.fromkeys(leg, 1.0)
-    return {key: (score - low) / (high - low) or _LOWEST_SCALED for key, score in leg.items()}
-
-
-def _reciprocal_ranks(leg: Mapping[str, float]) -> dict[str, float]:
-    return {key: 1 / (RANK_CONSTANT + rank) for rank, key in enumerate(leg, start=1)}
 
 
 def check_weights(weights: Sequence[float]) -> None:

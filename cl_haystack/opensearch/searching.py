@@ -5,10 +5,14 @@ becomes one that asks the server, and an asynchronous twin.
 """
 
 from collections.abc import Awaitable, Callable, Collection, Sequence
+from dataclasses import replace
 from functools import update_wrapper
+from inspect import signature
 from typing import Any, Concatenate, ParamSpec, cast
 
+import numpy as np
 from haystack import Document
+from numpy.typing import NDArray
 
 from cl_haystack.opensearch.asking import AskableIndex
 from cl_haystack.opensearch.duplicates import (
@@ -22,7 +26,7 @@ from cl_haystack.opensearch.duplicates import (
 from cl_haystack.opensearch.failures import opensearch_errors
 from cl_haystack.opensearch.fusion import META_KEY, HybridSettings
 from cl_haystack.opensearch.mapping import space_type_of
-from cl_haystack.opensearch.queries import filter_clause
+from cl_haystack.opensearch.queries import MAX_TOP_K, Vector, filter_clause
 from cl_haystack.opensearch.requests import RequestBuilder, SearchRequest
 from cl_haystack.opensearch.scores import DUPLICATE, score_of, similarity_of, similarity_threshold
 from cl_haystack.opensearch.settings import SpaceType
@@ -49,8 +53,8 @@ def _asking(
         await self._check_async()
         return await self._run_async(build(self._requests, *values, **options))
 
-    for method in (ask, ask_async):
-        update_wrapper(method, build)
+    _present(ask, build, build.__name__, list[Document])
+    _present(ask_async, build, f"{build.__name__}_async", list[Document])
     return ask, ask_async
 
 
@@ -74,9 +78,18 @@ def _asking_many(
         await self._check_async()
         return await self._run_many_async(build(self._requests, *values, **options))
 
-    for method in (ask, ask_async):
-        update_wrapper(method, build)
+    _present(ask, build, build.__name__, list[list[Document]])
+    _present(ask_async, build, f"{build.__name__}_async", list[list[Document]])
     return ask, ask_async
+
+
+def _present(method: Any, build: Callable[..., Any], name: str, result: Any) -> None:
+    """Give a method the docstring and parameters of ``build``, and what is its own: name and result."""
+    update_wrapper(method, build)
+    del method.__wrapped__  # help() and inspect would show the request in place of the documents
+    method.__module__, method.__name__, method.__qualname__ = __name__, name, f"SearchableIndex.{name}"
+    method.__annotations__ = {**build.__annotations__, "return": result}
+    method.__signature__ = signature(build).replace(return_annotation=result)
 
 
 class SearchableIndex(AskableIndex):
@@ -102,8 +115,9 @@ class SearchableIndex(AskableIndex):
 
         Two documents are in one group if they are at least as similar as the threshold, or if others between
         them are. Every document is a search, and one of which there are more than a hundred near-copies two
-        or more, so a large index takes its time; memory holds the ids that have a duplicate. Of documents
-        written meanwhile, some are found.
+        or more, so a large index takes its time. Those of a group of more than a thousand are compared here
+        with those of other such groups. Memory holds the ids that have a duplicate, and in large groups
+        their vectors. Of documents written meanwhile, some are found.
 
         :param threshold: least similarity of two duplicates (the model's: cosine or dot product), or the name
             of a threshold that the bundle was calibrated with.
@@ -114,10 +128,11 @@ class SearchableIndex(AskableIndex):
         """
         self.check()
         space_type = self._requests.space_type
-        min_score = score_of(similarity_threshold(threshold, self.bundle), space_type)
+        least = similarity_threshold(threshold, self.bundle)
+        min_score = score_of(least, space_type)
 
         def neighbours(
-            vectors: Sequence[list[float]], known: Sequence[Collection[str]]
+            vectors: Sequence[Vector], known: Sequence[Collection[str]]
         ) -> list[list[tuple[str, float]]]:
             requests = [
                 self._requests.radial(
@@ -132,7 +147,41 @@ class SearchableIndex(AskableIndex):
         with opensearch_errors(self.connection.url, self.name):
             total = int(self._client.count(index=self.name, body={"query": query})["count"])
             vectors = read_vectors(self._client, self.name, query)
-            return group_duplicates(vectors, neighbours, total=total, on_progress=on_progress)
+            return group_duplicates(
+                vectors,
+                neighbours,
+                rows=self._requests.rows,
+                threshold=least,
+                total=total,
+                on_progress=on_progress,
+            )
+
+    def fused_scores(
+        self,
+        queries: Sequence[str],
+        query_embeddings: Sequence[Vector] | NDArray[np.float32],
+        settings: HybridSettings,
+    ) -> list[dict[str, float]]:
+        """Return what a hybrid search gives to all its candidates, not to the best of them alone.
+
+        :param queries: the texts.
+        :param query_embeddings: their vectors, ``(num_queries, dim)``.
+        :param settings: weights, fusion and depth.
+        :returns: score by document id, best first, for each query.
+        :raises ConfigurationError: the settings cannot be used on this server.
+        """
+        self.check()
+        requests = self._requests.search_many(
+            queries=queries,
+            query_embeddings=query_embeddings,
+            top_k=1,  # more would deepen the search
+            weights=settings.weights,
+            fusion=settings.fusion,
+            pagination_depth=settings.pagination_depth,
+            with_content=False,
+        )
+        whole = [replace(request, body={**request.body, "size": MAX_TOP_K}) for request in requests]
+        return [{hit.id: hit.score or 0.0 for hit in hits} for hits in self._run_many(whole)]
 
     def hybrid_settings(self) -> HybridSettings | None:
         """Return the settings that were kept in the index, None where nobody has tuned it.

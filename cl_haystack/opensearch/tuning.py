@@ -1,11 +1,12 @@
 """Choose how words and vectors are fused, on judged queries, and keep it in the index.
 
-Both legs are asked once, at the greatest depth; every setting is then computed from their answers, which is
-what the server would compute. Choose on queries that nothing else was fitted to: a model that was trained on
-them makes vectors look better than they are, and the weights with them.
+For each fusion and depth the server is asked once for what it gives to words alone and once to vectors alone;
+every pair of weights is then a sum of the two. It is the server that scales scores, ranks and cuts, because
+how it does so depends on its version and on the shards. Choose on queries that nothing else was fitted to: a
+model that was trained on them makes vectors look better than they are, and the weights with them.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import islice, product
 from typing import Any
@@ -21,7 +22,6 @@ from cl_haystack.opensearch.fusion import (
     Fusion,
     HybridSettings,
     Tuned,
-    fuse,
 )
 from cl_haystack.opensearch.searching import SearchableIndex
 from cl_haystack.progress import OnProgress, Progress, ignore
@@ -32,7 +32,10 @@ FUSIONS: tuple[Fusion, ...] = ("min_max", "rrf")
 _CHUNK = 64  # queries asked at a time
 
 Qrels = Mapping[str, Mapping[str, int]]
-Legs = Sequence[Mapping[str, float]]
+Scores = dict[str, float]
+Judged = dict[str, dict[str, float]]
+Ask = Callable[[HybridSettings], Mapping[str, Scores]]
+"""``ask(settings)``: the server's scores of all candidates, best first, by query."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,68 +78,98 @@ def tune_hybrid(
     :param qrels: grade by query id and document id.
     :param dataset: what the queries are called, for the record.
     :param metric: what is compared, such as ``ndcg@10`` or ``recall@100``.
-    :param on_progress: told how many queries were asked and settings tried.
+    :param on_progress: told how often queries were asked.
     :returns: the best settings and their comparison with the defaults.
     :raises DataError: there are fewer than two judged queries.
     :raises ConfigurationError: there is no such metric.
     """
-    _cut_off(metric)
+    cut_off = _cut_off(metric)
+    judged_alone = {query_id: qrels[query_id] for query_id in queries}
     server = ServerCapabilities.ask(index.connection.client(), index.connection.url)
-    grid = _grid(weighted_rrf=server.version is None or server.version >= WEIGHTED_RRF_SINCE)
-    total = len(queries) + len(grid)
-    answers = {}
-    for query_id, legs in _ask(index, encoder, queries):
-        answers[query_id] = legs
-        on_progress(Progress(len(answers), total, note="asking"))
+    weighted_rrf = server.version is None or server.version >= WEIGHTED_RRF_SINCE
     scored: list[tuple[HybridSettings, float]] = []
-    for settings in grid:
-        scored.append((settings, _mean(_judge(answers, qrels, settings, metric), metric)))
-        on_progress(Progress(len(answers) + len(scored), total, note="trying settings"))
-    best, value = max(scored, key=lambda entry: (entry[1], -_distance(entry[0])))
-    comparison = compare(
-        _judge(answers, qrels, best, metric), _judge(answers, qrels, DEFAULT, metric), metric
-    )
+    baseline: Judged = {}
+    chosen: Judged = {}
+    best: tuple[HybridSettings, float] | None = None
+    times = len(DEPTHS) * (5 if weighted_rrf else 3)  # two for min_max, three or one for rrf
+    ask = _asking(index, encoder, queries, on_progress, times=times)
+    for settings, scores in _trials(ask, weighted_rrf=weighted_rrf):
+        run = {query_id: _first(found, cut_off) for query_id, found in scores}
+        judged = per_query(judged_alone, run, (cut_off,))
+        scored.append((settings, _mean(judged, metric)))
+        if settings == DEFAULT:
+            baseline = judged
+        if best is None or _preference(scored[-1]) > _preference(best):
+            best, chosen = scored[-1], judged
+    assert best is not None
+    comparison = compare(chosen, baseline, metric)
     tuned = Tuned(
         dataset=dataset,
-        queries=len(answers),
+        queries=len(queries),
         metric=metric,
-        value=round(value, 4),
+        value=round(best[1], 4),
         before=round(comparison.baseline_mean, 4),
     )
-    return TuningReport(best.model_copy(update={"tuned": tuned}), comparison, _best_of_each_kind(scored))
+    return TuningReport(best[0].model_copy(update={"tuned": tuned}), comparison, _best_of_each_kind(scored))
 
 
-def _grid(*, weighted_rrf: bool) -> list[HybridSettings]:
-    shares = [step / WEIGHT_STEPS for step in range(WEIGHT_STEPS + 1)]
-    return [
-        HybridSettings(weights=(share, round(1 - share, 6)), fusion=fusion, pagination_depth=depth)
-        for fusion, depth, share in product(FUSIONS, DEPTHS, shares)
-        if weighted_rrf or fusion != "rrf" or share == 0.5  # equal weights are none
-    ]
-
-
-def _ask(
-    index: SearchableIndex, encoder: TextEncoder, queries: Mapping[str, str]
-) -> Iterator[tuple[str, Legs]]:
+def _asking(
+    index: SearchableIndex,
+    encoder: TextEncoder,
+    queries: Mapping[str, str],
+    on_progress: OnProgress,
+    *,
+    times: int,
+) -> Ask:
+    """Return what asks the server for all queries; it will be called so many times."""
     waiting = iter(queries.items())
-    while chunk := list(islice(waiting, _CHUNK)):
-        texts = [text for _, text in chunk]
-        options: dict[str, Any] = {"top_k": max(DEPTHS), "with_content": False}
-        words = index.search_many(queries=texts, **options)
-        vectors = index.search_many(query_embeddings=encoder.encode_queries(texts), **options)
-        for (query_id, _), *legs in zip(chunk, words, vectors, strict=True):
-            yield query_id, [{hit.id: hit.score or 0.0 for hit in hits} for hits in legs]
+    chunks = []
+    while chunk := dict(islice(waiting, _CHUNK)):
+        chunks.append((chunk, encoder.encode_queries(list(chunk.values()))))
+    done = 0
+
+    def ask(settings: HybridSettings) -> dict[str, Scores]:
+        nonlocal done
+        answers: dict[str, Scores] = {}
+        for chunk, vectors in chunks:
+            found = index.fused_scores(list(chunk.values()), vectors, settings)
+            answers |= zip(chunk, found, strict=True)
+            done += len(chunk)
+            note = f"{settings.fusion}, depth {settings.pagination_depth}"
+            on_progress(Progress(done, times * len(queries), note=note))
+        return answers
+
+    return ask
 
 
-def _judge(
-    answers: Mapping[str, Legs], qrels: Qrels, settings: HybridSettings, metric: str
-) -> dict[str, dict[str, float]]:
-    cut_off = _cut_off(metric)
-    run = {}
-    for query_id, legs in answers.items():
-        fused = fuse([dict(islice(leg.items(), settings.pagination_depth)) for leg in legs], settings)
-        run[query_id] = dict(islice(fused.items(), cut_off))
-    return per_query({query_id: qrels[query_id] for query_id in answers}, run, (cut_off,))
+def _trials(ask: Ask, *, weighted_rrf: bool) -> Iterator[tuple[HybridSettings, Iterable[tuple[str, Scores]]]]:
+    """Yield settings, and for each query the scores of all candidates with them."""
+    shares = [step / WEIGHT_STEPS for step in range(WEIGHT_STEPS + 1)]
+    for fusion, depth in product(FUSIONS, DEPTHS):
+        of = {
+            share: HybridSettings(weights=(share, round(1 - share, 6)), fusion=fusion, pagination_depth=depth)
+            for share in shares
+        }
+        if fusion == "rrf":  # equal weights are none; many scores are equal then, and the server orders them
+            equal = of.pop(0.5)
+            yield equal, ask(equal).items()
+            if not weighted_rrf:
+                continue
+        words, vectors = ask(of[1.0]), ask(of[0.0])
+        for settings in of.values():
+            yield settings, ((each, _weigh(settings, words[each], vectors[each])) for each in words)
+
+
+def _weigh(settings: HybridSettings, words: Scores, vectors: Scores) -> Scores:
+    weights = settings.weights
+    return {
+        document_id: weights[0] * words.get(document_id, 0.0) + weights[1] * vectors.get(document_id, 0.0)
+        for document_id in words | vectors
+    }
+
+
+def _first(scores: Scores, count: int) -> Scores:
+    return dict(sorted(scores.items(), key=lambda entry: -entry[1])[:count])  # equal ones stay in their order
 
 
 def _cut_off(metric: str) -> int:
@@ -150,6 +183,10 @@ def _cut_off(metric: str) -> int:
 
 def _mean(judged: Mapping[str, Mapping[str, float]], metric: str) -> float:
     return sum(values[metric] for values in judged.values()) / len(judged)
+
+
+def _preference(entry: tuple[HybridSettings, float]) -> tuple[float, float]:
+    return entry[1], -_distance(entry[0])
 
 
 def _distance(settings: HybridSettings) -> float:

@@ -1,32 +1,11 @@
-"""How a hybrid search is set up: what is kept, what is told, and the fusion against its naive twin."""
+"""How a hybrid search is set up: what is kept, and what is told."""
 
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from cl_haystack.errors import ConfigurationError, IndexingError
-from cl_haystack.opensearch.fusion import META_KEY, HybridSettings, Tuned, fuse
-from tests.reference.search import fuse_min_max, fuse_rrf
-
-legs = st.dictionaries(st.sampled_from("abcdefgh"), st.floats(0, 30, width=32), max_size=8)
-
-
-def best_first(leg: dict[str, float]) -> dict[str, float]:
-    return dict(sorted(leg.items(), key=lambda item: -item[1]))
-
-
-@given(legs, legs, st.integers(0, 10), st.sampled_from(["min_max", "rrf"]))
-def test_fusion_equals_its_naive_twin(
-    words: dict[str, float], vectors: dict[str, float], tenths: int, kind: Any
-) -> None:
-    weights = (tenths / 10, 1 - tenths / 10)
-    both = [best_first(words), best_first(vectors)]
-    expected = (fuse_min_max if kind == "min_max" else fuse_rrf)(both, weights)
-    fused = fuse(both, HybridSettings(weights=weights, fusion=kind))
-    assert fused == pytest.approx(expected)
-    assert list(fused.values()) == sorted(fused.values(), reverse=True)
+from cl_haystack.opensearch.fusion import META_KEY, HybridSettings, Tuned
 
 
 def test_what_is_told_takes_precedence_over_what_was_tuned() -> None:
