@@ -12,6 +12,30 @@ from cl_haystack.training.device import Precision, plain_device_name
 
 BEST_METRIC = "ndcg@10"
 """What the best weights are best at."""
+_OPTIMIZER = "the optimizer is AdamW: set learning_rate, weight_decay or layer_decay"
+_STATE = "states are kept for resuming and for the best weights: set save_interval_s or evaluations"
+_INSTEAD = {
+    "learning_rate": "set learning_rate",
+    "weight_decay": "set weight_decay",
+    **dict.fromkeys(("optim", "optim_args", "adafactor"), _OPTIMIZER),
+    **dict.fromkeys(("adam_beta1", "adam_beta2", "adam_epsilon"), _OPTIMIZER),
+    **dict.fromkeys(("num_train_epochs", "max_steps"), "set num_epochs"),
+    **dict.fromkeys(("per_device_train_batch_size", "auto_find_batch_size"), "set batch_size"),
+    "gradient_accumulation_steps": "set gradient_accumulation_steps",
+    "gradient_checkpointing": "set gradient_checkpointing",
+    "max_grad_norm": "set max_gradient_norm",
+    **dict.fromkeys(("warmup_steps", "warmup_ratio"), "set warmup_ratio"),
+    **dict.fromkeys(("bf16", "fp16"), "set precision"),
+    **dict.fromkeys(("use_cpu", "no_cuda"), "set the device"),
+    "torch_compile": "set compile",
+    "dataloader_num_workers": "set num_workers",
+    **dict.fromkeys(("seed", "data_seed"), "set seed"),
+    **dict.fromkeys(("output_dir", "save_strategy", "save_steps", "save_total_limit"), _STATE),
+    **dict.fromkeys(("eval_strategy", "eval_steps", "load_best_model_at_end"), _STATE),
+    **dict.fromkeys(("metric_for_best_model", "greater_is_better"), _STATE),
+    **dict.fromkeys(("remove_unused_columns", "resume_from_checkpoint"), "the loop sets it"),
+}
+"""Arguments that would have no effect or break the bookkeeping of a run, and what to do instead."""
 _MAX_LOGGED = 1_000  # steps of a run whose loss is told and kept
 
 
@@ -33,8 +57,11 @@ def training_arguments(
     :param precision: as resolved for the device.
     :param evaluates: whether the model is measured during training.
     :returns: arguments of transformers' trainer.
-    :raises ConfigurationError: transformers refuses one of them.
+    :raises ConfigurationError: transformers refuses one of them, or a field stands for it.
     """
+    for name in config.arguments:
+        if name in _INSTEAD:
+            raise ConfigurationError(f"arguments hold {name!r}, which does not work there; {_INSTEAD[name]}")
     steps = math.ceil(num_batches / config.gradient_accumulation_steps)
     options: dict[str, Any] = {
         "output_dir": str(folder),

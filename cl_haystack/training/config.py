@@ -41,8 +41,8 @@ class TrainingConfig(BaseModel):
     :param query_prefix: put before every anchor, and stored in the checkpoint; None keeps the model's.
     :param document_prefix: put before every positive and negative; None keeps the model's.
     :param mixing: how several data sets share a run: ``proportional`` or ``round_robin``.
-    :param learning_rate: peak of the schedule. None is 1e-4 for a loss with in-batch negatives and 2e-5 for
-        any other. On hundreds of pairs 1e-4 gains far more than the customary 2e-5 on documents that pairs
+    :param learning_rate: peak of the schedule. None is 1e-4 where all losses have in-batch negatives, else
+        2e-5. On hundreds of pairs 1e-4 gains far more than the customary 2e-5 on documents that pairs
         name; on others no gain is proven. CoSENT loses at 1e-4 (docs/experiments.md).
     :param layer_decay: each layer learns at this fraction of the rate of the layer above it.
     :param schedule: how the rate goes on after the warm-up, by transformers' name; those that need options
@@ -64,10 +64,11 @@ class TrainingConfig(BaseModel):
     :param evaluations: evaluations during training, evenly spread, the last at the end; needs a task.
     :param evaluation_documents: documents searched in these evaluations: all judged ones, and a sample of
         the others, so that measuring takes a small part of the time.
-    :param patience: stop after this many evaluations without a better one; None never.
+    :param patience: stop after this many evaluations without a better one; None never. Needs a task.
     :param save_interval_s: seconds between two saved states that an interrupted run goes on from.
     :param seed: of the order of pairs and of dropout.
-    :param arguments: further ``transformers.TrainingArguments`` by name, such as ``report_to``.
+    :param arguments: further ``transformers.TrainingArguments`` by name, such as ``report_to``; those that
+        the fields above stand for are refused.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -107,8 +108,8 @@ class TrainingConfig(BaseModel):
     def with_rate(self, *, in_batch_negatives: bool) -> Self:
         """Return the configuration with a learning rate.
 
-        :param in_batch_negatives: whether the loss takes other rows as negatives.
-        :returns: the same, with the default for such a loss where no rate was given.
+        :param in_batch_negatives: whether all losses take other rows as negatives.
+        :returns: the same, with the default for such losses where no rate was given.
         """
         if self.learning_rate is not None:
             return self

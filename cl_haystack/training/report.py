@@ -20,7 +20,7 @@ class TrainingReport:
     :param last_loss: mean loss of the last tenth of the steps.
     :param unused_pairs: pairs that never were in a batch that could teach anything.
     :param evaluations: metrics during training, each with its ``step``; empty without a task.
-    :param scores: see :func:`~cl_haystack.training.scores.score_distribution`.
+    :param scores: see :func:`~cl_haystack.training.scores.score_distribution`; one a data set, with its name.
     """
 
     num_pairs: int
@@ -30,7 +30,7 @@ class TrainingReport:
     last_loss: float
     unused_pairs: int
     evaluations: list[dict[str, float]]
-    scores: dict[str, Any]
+    scores: list[dict[str, Any]]
 
 
 def make_report(
@@ -40,7 +40,7 @@ def make_report(
     *,
     steps: int,
     seconds: float,
-    scores: dict[str, Any],
+    scores: list[dict[str, Any]],
 ) -> TrainingReport:
     """Sum up a run.
 
@@ -49,7 +49,7 @@ def make_report(
     :param history: what transformers' trainer logged.
     :param steps: optimizer steps.
     :param seconds: wall time of the loop.
-    :param scores: the trained model's distribution of scores.
+    :param scores: the trained model's distribution of scores, one a data set.
     :returns: the report.
     """
     losses = [entry["loss"] for entry in history if "loss" in entry]

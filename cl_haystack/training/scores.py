@@ -1,4 +1,4 @@
-"""What scores a trained model gives: its similarities of positives, of in-batch negatives, of random pairs.
+"""What scores a trained model gives: its similarities of positives, of negatives, of random pairs.
 
 A threshold that fits one model is wrong for the next: InfoNCE pushes scores apart, CoSENT spreads them over
 the grades. So the distribution is measured at the end of a run and stays with the model.
@@ -14,6 +14,7 @@ from cl_haystack.encoder.protocol import TextEncoder, Vectors
 from cl_haystack.training.training_set import TrainingSet
 
 _SAMPLE = 1_000
+_LEAST_POSITIVE_SCORE = 0.5  # of graded pairs: from the middle on they mean the same rather than not
 _QUANTILES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
 
 
@@ -26,8 +27,9 @@ def score_distribution(
     :param training_set: where the sample is drawn from.
     :param batch_size: the in-batch negatives are those of batches of this size.
     :param seed: of the sample.
-    :returns: for ``positives``, ``in_batch_negatives`` (the nearest one of each anchor) and ``random_pairs``
-        the mean, the standard deviation and quantiles by name, such as ``p95``; and the number of pairs.
+    :returns: for ``positives``, ``negatives`` (pairs with label 0 or a score below 0.5, where there are
+        some), ``in_batch_negatives`` (the nearest one of each anchor) and ``random_pairs`` the mean, the
+        standard deviation and quantiles by name, such as ``p95``; and the number of pairs.
     """
     order = np.random.default_rng(seed).permutation(len(training_set))[:_SAMPLE]
     rows = training_set.pairs.rows(order.tolist())
@@ -40,12 +42,19 @@ def score_distribution(
         others[start : start + batch_size, start : start + batch_size].max(axis=1)
         for start in range(0, len(rows), batch_size)
     ]
+    is_positive = np.array([_is_positive(row) for row in rows])  # (pairs,)
+    own = similarities.diagonal()  # (pairs,)
     found = {
-        "positives": similarities.diagonal(),
+        "positives": own[is_positive],
+        **({} if is_positive.all() else {"negatives": own[~is_positive]}),
         "in_batch_negatives": np.concatenate(nearest),
         "random_pairs": similarities[~same],
     }
     return {"num_pairs": len(rows), **{name: _describe(values) for name, values in found.items()}}
+
+
+def _is_positive(row: dict[str, Any]) -> bool:
+    return row["label"] != 0 and (row["score"] is None or row["score"] >= _LEAST_POSITIVE_SCORE)
 
 
 def _same_text(rows: Sequence[dict[str, Any]]) -> NDArray[np.bool_]:

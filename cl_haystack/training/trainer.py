@@ -74,8 +74,9 @@ class ContrastiveTrainer:
     ) -> None:
         check_device(device)
         self.loss = loss
+        self._given_config = config or TrainingConfig()
         in_batch_negatives = loss is None or loss.in_batch_negatives
-        self.config = (config or TrainingConfig()).with_rate(in_batch_negatives=in_batch_negatives)
+        self.config = self._given_config.with_rate(in_batch_negatives=in_batch_negatives)
         self._device = device
         with plain_device_name(device):
             self._devices = PartialState(cpu=device == "cpu")  # from here "cuda" is this process's own
@@ -106,17 +107,14 @@ class ContrastiveTrainer:
         :param resume: go on from the newest state in that folder, where there is one.
         :param on_progress: told each step, with loss, speed and the newest metric.
         :returns: counts, time, losses and metrics.
-        :raises ConfigurationError: a loss needs a teacher or dropout, and there is none.
+        :raises ConfigurationError: a loss needs a teacher or dropout, or patience a task, and there is none.
         :raises DataError: there is nothing to learn from, or columns and losses do not fit.
         :raises TrainingError: loss, gradients or weights are not finite, or the state is that of another run.
         :raises TrainingInterruptedError: a signal asked to stop; the state is saved.
         :raises CheckpointError: the state cannot be written.
         """
         sets = self._training_sets(pairs)
-        for training_set in sets:
-            training_set.guide_is_named = self._guide_is_named
-        self._check_dropout(sets)
-        self._check_teacher(sets)
+        self._settle(sets, task)
         devices = self._devices
         schedule = make_schedule(
             sets,
@@ -220,6 +218,20 @@ class ContrastiveTrainer:
         if first and isinstance(first[0], TrainingSet):
             return list(_only(TrainingSet, items))
         return [TrainingSet(_only(Pair, items), loss=self.loss)]
+
+    def _settle(self, sets: Sequence[TrainingSet], task: RetrievalTask | None) -> None:
+        """Settle what depends on the data sets, and check what they need."""
+        in_batch_negatives = all(s.loss.in_batch_negatives for s in sets)
+        self.config = self._given_config.with_rate(in_batch_negatives=in_batch_negatives)
+        if self.config.patience is not None and task is None:
+            raise ConfigurationError(
+                f"patience is {self.config.patience}: stopping early needs evaluations; give a task "
+                "(--eval), or leave patience out"
+            )
+        for training_set in sets:
+            training_set.guide_is_named = self._guide_is_named
+        self._check_dropout(sets)
+        self._check_teacher(sets)
 
     def _check_dropout(self, sets: Sequence[TrainingSet]) -> None:
         names = [s.loss.name for s in sets if s.loss.positive_is_anchor]
@@ -372,11 +384,10 @@ class ContrastiveTrainer:
     def _autocast(self) -> AbstractContextManager[Any]:
         return autocast(self._device, self._precision)
 
-    def _scores(self, sets: Sequence[TrainingSet]) -> dict[str, Any]:
+    def _scores(self, sets: Sequence[TrainingSet]) -> list[dict[str, Any]]:
+        options = {"batch_size": self.config.batch_size, "seed": self.config.seed}
         with self._autocast():
-            return score_distribution(
-                self.encoder, sets[0], batch_size=self.config.batch_size, seed=self.config.seed
-            )
+            return [{"name": s.name, **score_distribution(self.encoder, s, **options)} for s in sets]
 
     def _training_record(self, report: TrainingReport, sets: Sequence[TrainingSet]) -> dict[str, Any]:
         """Return what the checkpoint keeps of the run."""

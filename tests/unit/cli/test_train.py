@@ -43,7 +43,7 @@ def test_flags_go_before_the_file(run, checkpoint, files, tmp_path):
     assert record["hyperparameters"]["batch_size"] == 4
     assert record["loss"]["scale"] == 10
     assert record["datasets"][0]["licence"] == "CC0-1.0"
-    assert record["scores"]["positives"]["mean"] <= 1
+    assert record["scores"][0]["positives"]["mean"] <= 1
     assert [path.name for path in out.parent.iterdir()] == ["tuned"]  # no state is left behind
 
 

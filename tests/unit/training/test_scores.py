@@ -8,6 +8,7 @@ import pytest
 
 from cl_haystack.data import Pair
 from cl_haystack.training import scores
+from cl_haystack.training.losses import Contrastive, CoSENT, Loss
 from cl_haystack.training.scores import score_distribution
 from cl_haystack.training.training_set import TrainingSet
 from tests.reference.scores import similarities, summary
@@ -61,3 +62,22 @@ def test_a_sample_of_many_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
     again = score_distribution(Hashes(), TrainingSet(PAIRS), batch_size=4, seed=3)
     assert again == found
     assert score_distribution(Hashes(), TrainingSet(PAIRS), batch_size=4, seed=4) != found
+
+
+@pytest.mark.parametrize(
+    ("loss", "column", "good", "bad"), [(Contrastive(), "label", 1, 0), (CoSENT(), "score", 0.5, 0.4)]
+)
+def test_pairs_that_do_not_mean_the_same_are_no_positives(
+    loss: Loss, column: str, good: float, bad: float
+) -> None:
+    same = [Pair(anchor=f"text {i}", positive=f"text {i}", **{column: good}) for i in range(4)]
+    others = [Pair(anchor=f"one {i}", positive=f"other {i}", **{column: bad}) for i in range(8)]
+
+    class Equal(Hashes):
+        def encode_documents(self, texts: Sequence[str], **_: Any) -> Any:
+            return self._vectors(texts, 1)
+
+    found = score_distribution(Equal(), TrainingSet([*same, *others], loss=loss), batch_size=4, seed=3)
+    assert found["positives"]["p1"] == pytest.approx(1)
+    assert found["negatives"]["mean"] < 1
+    assert "negatives" not in score_distribution(Equal(), TrainingSet(same, loss=loss), batch_size=4, seed=3)

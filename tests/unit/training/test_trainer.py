@@ -64,6 +64,15 @@ def test_a_loss_without_in_batch_negatives_learns_at_a_lower_rate(checkpoint: Pa
     assert rate(CoSENT(), learning_rate=3e-5) == rate(None, learning_rate=3e-5) == 3e-5
 
 
+def test_one_loss_without_in_batch_negatives_lowers_the_rate_of_the_run(checkpoint: Path) -> None:
+    graded = [pair.model_copy(update={"score": 0.3}) for pair in many_pairs(4)]
+    trainer = ContrastiveTrainer(checkpoint, config=TrainingConfig(num_epochs=1))
+    trainer.train([TrainingSet(many_pairs(4)), TrainingSet(graded, loss=CoSENT())])
+    assert trainer.config.learning_rate == 2e-5
+    trainer.train(many_pairs(4))
+    assert trainer.config.learning_rate == 1e-4
+
+
 def test_training_teaches_the_pairs_and_the_checkpoint_holds_it(checkpoint: Path, tmp_path: Path) -> None:
     before = ranks(SentenceEncoder.load(checkpoint))
     trainer = ContrastiveTrainer(checkpoint, config=changed(num_epochs=30))
@@ -94,7 +103,7 @@ def test_record_of_the_run_is_kept(checkpoint: Path, tmp_path: Path) -> None:
     assert record["datasets"] == [{"name": "synonyms", **provenance, "num_pairs": 4, "loss": record["loss"]}]
     assert record["hyperparameters"] == CONFIG.model_dump(mode="json")
     assert (record["seed"], record["num_pairs"], record["steps"]) == (CONFIG.seed, 4, 2)
-    assert record["scores"]["num_pairs"] == 4
+    assert [(each["name"], each["num_pairs"]) for each in record["scores"]] == [("synonyms", 4)]
 
 
 def test_same_seed_same_weights(checkpoint: Path) -> None:
@@ -402,6 +411,11 @@ def test_patience_ends_training_early(checkpoint: Path, task: RetrievalTask) -> 
     assert evaluate_retrieval(task, trainer.encoder).metrics["ndcg@10"] == pytest.approx(max(measured))
 
 
+def test_patience_without_evaluations_is_refused(checkpoint: Path) -> None:
+    with pytest.raises(ConfigurationError, match="patience is 2: stopping early needs evaluations"):
+        trained(checkpoint, patience=2)
+
+
 def test_items_that_are_no_pairs_are_not_passed_over(checkpoint: Path) -> None:
     trainer = ContrastiveTrainer(checkpoint, config=CONFIG)
     for items in ([{"anchor": "cat", "positive": "red"}], [None, *PAIRS], [*PAIRS, TrainingSet(PAIRS)]):
@@ -421,6 +435,21 @@ def test_options_that_transformers_refuses(checkpoint: Path) -> None:
     for arguments, message in (({"no_such": 1}, "no_such"), ({"lr_scheduler_type": "x"}, "SchedulerType")):
         with pytest.raises(ConfigurationError, match=f"TrainingArguments refuses the options: .*{message}"):
             trained(checkpoint, arguments=arguments)
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("learning_rate", "set learning_rate"),
+        ("per_device_train_batch_size", "set batch_size"),
+        ("num_train_epochs", "set num_epochs"),
+        ("optim", "AdamW"),
+        ("output_dir", "state"),
+    ],
+)
+def test_arguments_that_fields_stand_for_are_refused(checkpoint: Path, name: str, hint: str) -> None:
+    with pytest.raises(ConfigurationError, match=f"arguments hold {name!r}.*{hint}"):
+        trained(checkpoint, arguments={name: 1})
 
 
 def test_more_tokens_than_the_model_has_positions(checkpoint: Path) -> None:
