@@ -100,11 +100,8 @@ def _is_about_spaces(before: list[str], after: list[str]) -> bool:
     one, other = "".join(before), "".join(after)
     if len(before) == len(after) == 1 or [*filter(str.isdigit, one)] != [*filter(str.isdigit, other)]:
         return False
-    if one == other:
-        return True
-    if min(len(one), len(other)) < _SHORT_CHARS:
-        return False
     if OSA.distance(one, other, score_cutoff=1) <= 1:
         return True
     is_distant = OSA.distance(" ".join(before), " ".join(after), score_cutoff=2) > 2
-    return not is_distant and not any(map(is_like_its_contrary, (*before, *after)))
+    is_short = min(len(one), len(other)) < _SHORT_CHARS
+    return not (is_distant or is_short or any(map(is_like_its_contrary, (*before, *after))))
