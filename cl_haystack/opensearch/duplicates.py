@@ -6,6 +6,10 @@ read page by page, and of each only its vector; what is kept are the ids that ha
 
 An answer holds the nearest hundred. Where it is full, the document asks again for what is not yet in its
 group, until nothing is left, so a text that was copied a thousand times is one group with what is like it.
+
+To leave out a group, its ids are sent; if each of a crowd did that, their number would be the square of its
+size. From a thousand ids on, a document stays unfinished instead. A link that was not found is then one
+between two unfinished documents, which have their vectors compared in the end, where their groups differ.
 """
 
 import hashlib
@@ -15,20 +19,22 @@ from itertools import islice
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from opensearchpy.helpers import scan
 
 from cl_haystack.opensearch.mapping import EMBEDDING_FIELD
+from cl_haystack.opensearch.queries import Vector
 from cl_haystack.progress import OnProgress, Progress
 
 MAX_DUPLICATES = 100  # near-duplicates in one answer
 _PAGE = 64  # documents that are read, and then ask, at a time
 _SCROLL = "10m"  # as long as a page of them may take
+_MAX_LEFT_OUT = 1_000  # ids that a document sends to ask for others
+_BLOCK = 64  # unfinished documents that are compared with all at a time
 _MAX_TERMS = 65_536  # values of one filter (OpenSearch's index.max_terms_count)
 
-Page = list[tuple[str, list[float]]]
-Neighbours = Callable[
-    [Sequence[list[float]], Sequence[Collection[str]]], Sequence[Sequence[tuple[str, float]]]
-]
+Page = list[tuple[str, Vector]]
+Neighbours = Callable[[Sequence[Vector], Sequence[Collection[str]]], Sequence[Sequence[tuple[str, float]]]]
 """``neighbours(vectors, known)``: ids and similarities of the ``MAX_DUPLICATES`` nearest of what is near
 enough to each vector and not among the ids known to it; itself may be among them."""
 
@@ -86,9 +92,11 @@ def read_vectors(client: Any, index: str, query: dict[str, Any]) -> Iterator[tup
 
 
 def group_duplicates(
-    vectors: Iterable[tuple[str, list[float]]],
+    vectors: Iterable[tuple[str, Vector]],
     neighbours: Neighbours,
     *,
+    rows: Callable[[Sequence[Vector]], NDArray[np.float32]],
+    threshold: float,
     total: int,
     on_progress: OnProgress,
 ) -> list[DuplicateGroup]:
@@ -96,29 +104,65 @@ def group_duplicates(
 
     :param vectors: id and vector of each document.
     :param neighbours: finds what is near enough.
+    :param rows: makes rows of vectors whose products are their similarities.
+    :param threshold: least similarity that is near enough.
     :param total: number of documents, for the progress.
     :param on_progress: told after every page.
     :returns: the largest group first; equally large ones by their first id.
     """
     groups = _Groups()
-    asked_on: set[bytes] = set()  # vectors whose neighbours are all known, copies of them among those
+    asked_on: set[bytes] = set()  # vectors that need not ask again; copies of them are in their groups
+    unfinished: Page = []
     done, source = 0, iter(vectors)
     while page := list(islice(source, _PAGE)):
         asking = [entry for entry in page if entry[0] not in groups or _digest(entry[1]) not in asked_on]
         full = _ask(asking, [()] * len(asking), neighbours, groups)
         distinct = {_digest(vector): (document_id, vector) for document_id, vector in full}
-        crowded = list(distinct.values())
-        while crowded:
-            known = [groups.of(document_id) for document_id, _ in crowded]
-            crowded = _ask(crowded, known, neighbours, groups)
+        unfinished += _ask_on(list(distinct.values()), neighbours, groups)
         asked_on |= distinct.keys()
         done += len(page)
         on_progress(Progress(done, total, note=f"{groups.size:,} documents have duplicates"))
+    ids = [document_id for document_id, _ in unfinished]
+    _join_unfinished(ids, rows([vector for _, vector in unfinished]), threshold, groups)
     return groups.listed()
+
+
+def _ask_on(crowded: Page, neighbours: Neighbours, groups: "_Groups") -> Page:
+    """Let documents ask for what is not yet in their groups; return those whose groups are too large."""
+    unfinished: Page = []
+    while crowded:
+        asking: Page = []
+        for document_id, vector in crowded:
+            if len(groups.of(document_id)) <= _MAX_LEFT_OUT:
+                asking.append((document_id, vector))
+            else:
+                unfinished.append((document_id, np.asarray(vector, dtype=np.float32)))
+        known = [groups.of(document_id) for document_id, _ in asking]
+        crowded = _ask(asking, known, neighbours, groups)
+    return unfinished
+
+
+def _join_unfinished(
+    ids: Sequence[str], vectors: NDArray[np.float32], threshold: float, groups: "_Groups"
+) -> None:
+    """Join documents of different groups that are similar enough, by comparing all with all."""
+    group_of = groups.numbers(ids)  # (unfinished,)
+    for start in range(0, len(ids), _BLOCK):
+        block = slice(start, start + _BLOCK)
+        if (group_of == group_of[0]).all():
+            return
+        similarity = vectors[block] @ vectors.T  # (block, unfinished)
+        links = np.argwhere((similarity >= threshold) & (group_of[block, np.newaxis] != group_of))
+        for row, other in links:
+            groups.join(ids[start + row], ids[other], float(similarity[row, other]))
+        if len(links):
+            group_of = groups.numbers(ids)
 
 
 def _ask(page: Page, known: Sequence[Collection[str]], neighbours: Neighbours, groups: "_Groups") -> Page:
     """Join documents with their neighbours, and return those whose answer was full."""
+    if not page:
+        return []
     found = neighbours([vector for _, vector in page], known)
     for (document_id, _), near in zip(page, found, strict=True):
         for other, similarity in near:
@@ -127,7 +171,7 @@ def _ask(page: Page, known: Sequence[Collection[str]], neighbours: Neighbours, g
     return [entry for entry, near in zip(page, found, strict=True) if len(near) == MAX_DUPLICATES]
 
 
-def _digest(vector: Sequence[float]) -> bytes:
+def _digest(vector: Vector) -> bytes:
     return hashlib.blake2b(np.asarray(vector, dtype=np.float32).tobytes(), digest_size=16).digest()
 
 
@@ -152,6 +196,10 @@ class _Groups:
 
     def of(self, document_id: str) -> Collection[str]:
         return self._groups[document_id].ids
+
+    def numbers(self, ids: Sequence[str]) -> NDArray[np.int64]:
+        """Return a number for each id, the same within a group."""
+        return np.array([id(self._groups[document_id]) for document_id in ids], dtype=np.int64)
 
     def join(self, one: str, other: str, similarity: float) -> None:
         smaller, larger = sorted(map(self._group, (one, other)), key=lambda group: len(group.ids))

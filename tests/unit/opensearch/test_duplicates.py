@@ -8,10 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cl_haystack.opensearch import duplicates
 from cl_haystack.opensearch.duplicates import MAX_DUPLICATES, DuplicateGroup, group_duplicates, outside
 from cl_haystack.opensearch.queries import filter_clause
 from cl_haystack.progress import Progress
 from tests.reference.search import connected
+
+
+def as_rows(vectors: Any) -> Any:
+    return np.array(vectors, dtype=np.float32)
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(0, 150), st.floats(0, 0.03))
@@ -27,7 +32,9 @@ def test_groups_are_the_connected_components(seed: int, count: int, share: float
 
     steps: list[Progress] = []
     vectors = ((str(number), [float(number)]) for number in range(count))
-    groups = group_duplicates(vectors, neighbours, total=count, on_progress=steps.append)
+    groups = group_duplicates(
+        vectors, neighbours, rows=as_rows, threshold=0.9, total=count, on_progress=steps.append
+    )
     np.fill_diagonal(one_way, val=False)
     expected = {tuple(sorted(map(str, group))) for group in connected(one_way | one_way.T)}
     assert {group.ids for group in groups} == expected
@@ -42,10 +49,10 @@ def test_the_weakest_link_of_a_group_is_told_and_large_groups_come_first() -> No
         return [links.get("abcdef"[int(vector[0])], []) for vector in vectors]
 
     vectors = [(name, [float(number)]) for number, name in enumerate("abcdef")]
-    assert group_duplicates(vectors, neighbours, total=6, on_progress=lambda step: None) == [
-        DuplicateGroup(("a", "b", "c"), 0.95),
-        DuplicateGroup(("d", "e"), 0.99),
-    ]
+    groups = group_duplicates(
+        vectors, neighbours, rows=as_rows, threshold=0.9, total=6, on_progress=lambda step: None
+    )
+    assert groups == [DuplicateGroup(("a", "b", "c"), 0.95), DuplicateGroup(("d", "e"), 0.99)]
 
 
 @pytest.mark.parametrize("copies", [1, 40, 260])
@@ -73,10 +80,52 @@ def test_more_neighbours_than_an_answer_holds_are_asked_for_until_all_are_known(
         return answers
 
     vectors = ((str(number), [place]) for number, place in enumerate(places))
-    groups = group_duplicates(vectors, neighbours, total=len(places), on_progress=lambda step: None)
+    groups = group_duplicates(
+        vectors, neighbours, rows=as_rows, threshold=0.9, total=len(places), on_progress=lambda step: None
+    )
     expected = connected(np.abs(places[:, None] - places) < 1.5)
     assert {group.ids for group in groups} == {tuple(sorted(map(str, group))) for group in expected}
     assert num_asked <= (2.1 if copies == 1 else 0.7) * len(places)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_crowds_are_grouped_whole_and_do_not_send_the_square_of_their_size(
+    seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a circle: every crowd has more members than an answer holds, or than are sent."""
+    monkeypatch.setattr(duplicates, "_MAX_LEFT_OUT", limit := 120)
+    rng = np.random.default_rng(seed)
+    width, threshold = 0.01, float(np.cos(0.1))
+    centres = [0.0, 0.1, 0.5, 0.6 + width / 2, 0.9, 1.2, 1.29, 1.38]  # some only just reach the next one
+    sizes = rng.integers(1, 200, size=len(centres))
+    angles = np.concatenate([c + rng.random(n) * width for c, n in zip(centres, sizes, strict=True)])
+    copies = rng.choice(angles, size=100)
+    angles = rng.permutation(np.concatenate([angles, copies, np.full(150, 2.0)]))
+    rows = np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32)
+    similarity = rows @ rows.T
+    numbers = {tuple(row): number for number, row in enumerate(rows.tolist())}
+    sent: list[int] = []
+
+    def neighbours(
+        vectors: Sequence[Sequence[float]], known: Sequence[Collection[str]]
+    ) -> list[list[tuple[str, float]]]:
+        sent.extend(map(len, known))
+        answers = []
+        for vector, ids in zip(vectors, known, strict=True):
+            row = similarity[numbers[tuple(np.asarray(vector).tolist())]]
+            nearest = [(str(n), float(row[n])) for n in np.argsort(-row) if row[n] >= threshold]
+            answers.append([near for near in nearest if near[0] not in ids][:MAX_DUPLICATES])
+        return answers
+
+    vectors = [(str(number), row.tolist()) for number, row in enumerate(rows)]
+    groups = group_duplicates(
+        vectors, neighbours, rows=as_rows, threshold=threshold, total=len(rows), on_progress=lambda _: None
+    )
+    expected = connected(similarity >= threshold)
+    assert {group.ids for group in groups} == {tuple(sorted(map(str, group))) for group in expected}
+    assert max(sent) <= limit
+    assert len(sent) <= 2.5 * len(rows)
+    assert all(group.lowest_similarity >= threshold for group in groups)
 
 
 def test_filters_that_leave_ids_out_take_any_number_of_them() -> None:
