@@ -1,17 +1,20 @@
 """Many searches in one body are written as one search is."""
 
 import asyncio
+import inspect
 import math
 import uuid
 from datetime import date
 from decimal import Decimal
-from typing import Any
+from typing import Any, get_type_hints
 
 import orjson
 import pytest
+from haystack import Document
 
 from cl_haystack.errors import IndexingError
 from cl_haystack.opensearch import OpenSearchIndex
+from cl_haystack.opensearch.requests import RequestBuilder
 from tests.opensearch_fakes import as_checked, tiny_bundle
 
 VECTOR = [1.0] * 8
@@ -53,3 +56,17 @@ def test_what_is_no_json_is_refused_in_one_search_and_in_many(index: OpenSearchI
     ):
         with pytest.raises(IndexingError, match="not valid JSON"):
             ask()
+
+
+@pytest.mark.parametrize(
+    ("name", "result"), [("search", list[Document]), ("search_many", list[list[Document]])]
+)
+def test_a_method_and_its_twin_tell_their_own_names_and_results(name: str, result: Any) -> None:
+    build = getattr(RequestBuilder, name)
+    for twin in (name, f"{name}_async"):
+        method = getattr(OpenSearchIndex, twin)
+        assert (method.__name__, method.__qualname__) == (twin, f"SearchableIndex.{twin}")
+        assert inspect.signature(method).parameters == inspect.signature(build).parameters
+        assert inspect.signature(method).return_annotation == get_type_hints(method)["return"] == result
+        assert method.__doc__ == build.__doc__
+        assert inspect.iscoroutinefunction(method) == (twin != name)
