@@ -257,7 +257,7 @@ def test_broken_lines_of_a_corpus_go_to_the_dead_letters(
         "corpus.jsonl:5": '{"text": "no id"}',
         "corpus.jsonl:6": '{"_id": "d1", "text": "again"}',
         "type": '{"_id": "type", "text": "x", "n": "no number"}',
-        "deep": f'{{"_id": "deep", "text": "x", "deep": {deep}}}',
+        "corpus.jsonl:8": f'{{"_id": "deep", "text": "x", "deep": {deep}}}',  # which cannot be written
     }
     good = [json.dumps({"_id": f"d{number}", "text": "cat", "n": number}) for number in range(9)]
     file, letters = tmp_path / "corpus.jsonl", tmp_path / "dead.jsonl"
