@@ -96,6 +96,48 @@ def test_every_way_to_run_a_pipeline_gives_the_same(filled: OpenSearchIndex) -> 
     pipeline.close()
 
 
+def indexing_pipeline(index: OpenSearchIndex) -> Pipeline:
+    pipeline = Pipeline()
+    pipeline.add_component("embed", CLDocumentEmbedder(index.bundle_path, progress_bar=False))
+    pipeline.add_component("write", CLOpenSearchWriter(index, policy=DuplicatePolicy.OVERWRITE))
+    pipeline.add_component("same", CLOpenSearchDuplicateRetriever(index, threshold=0.9999))
+    pipeline.connect("embed.documents", "write.documents")
+    pipeline.connect("write.documents_written", "same.top_k")  # so that it looks when all is written
+    return pipeline
+
+
+def test_writing_and_duplicates_in_every_way_to_run_a_pipeline(make_index: MakeIndex, bundle: Any) -> None:
+    index = make_index(bundle)
+    pipeline = indexing_pipeline(index)
+    documents = [Document(id=name, content=f"the cat {text}") for name, text in [("a", "x"), ("b", "x")]]
+    data = {"embed": {"documents": documents}}
+    expected = pipeline.run(data, include_outputs_from={"write"})
+    assert expected["write"] == {"documents_written": 2}
+    assert [ids(group) for group in expected["same"]["groups"]] == [["a", "b"]]
+
+    async def run() -> tuple[Any, list[Any]]:
+        whole = await pipeline.run_async(data, include_outputs_from={"write"})
+        parts = [part async for part in pipeline.run_async_generator(data, include_outputs_from={"write"})]
+        await pipeline.close_async()
+        return whole, parts
+
+    whole, parts = asyncio.run(run())
+    assert whole == expected
+    assert next(part["write"] for part in parts if "write" in part) == expected["write"]
+    assert parts[-1]["same"] == expected["same"]
+    super_component = SuperComponent(
+        pipeline=pipeline,
+        input_mapping={"documents": ["embed.documents"]},
+        output_mapping={"write.documents_written": "written", "same.groups": "groups"},
+    )
+    outside = Pipeline()
+    outside.add_component("index", super_component)
+    outside = Pipeline.loads(outside.dumps())
+    found = outside.run({"index": {"documents": documents}})["index"]
+    assert found == {"written": 2, "groups": expected["same"]["groups"]}
+    outside.close()
+
+
 def test_inside_haystacks_own_retrievers_and_a_super_component(filled: OpenSearchIndex) -> None:
     dense, hybrid = CLOpenSearchRetriever(filled, top_k=4), CLOpenSearchHybridRetriever(filled, top_k=4)
     expected = ids(dense.run(query=QUERY)["documents"])
@@ -134,13 +176,21 @@ def test_inside_haystacks_own_retrievers_and_a_super_component(filled: OpenSearc
 class FakeChatGenerator:
     """A fake language model: calls the first tool with the question, then answers with what came back."""
 
+    def __init__(self, arguments: Callable[[str], dict[str, Any]]) -> None:
+        self.arguments = arguments
+
     @component.output_types(replies=list[ChatMessage])
     def run(self, messages: list[ChatMessage], tools: Any = None) -> dict[str, list[ChatMessage]]:
         last = messages[-1]
         if last.tool_call_results:
             return {"replies": [ChatMessage.from_assistant(f"found: {last.tool_call_results[0].result}")]}
-        call = ToolCall(tool_name=tools[0].name, arguments={"query": last.text, "top_k": 2})
+        call = ToolCall(tool_name=tools[0].name, arguments=self.arguments(last.text or ""))
         return {"replies": [ChatMessage.from_assistant(tool_calls=[call])]}
+
+
+def reply_of_an_agent(tool: ComponentTool, arguments: Callable[[str], dict[str, Any]]) -> str:
+    agent = Agent(chat_generator=FakeChatGenerator(arguments), tools=[tool])
+    return str(agent.run(messages=[ChatMessage.from_user(QUERY)])["last_message"].text)
 
 
 @pytest.mark.parametrize(
@@ -151,11 +201,27 @@ def test_as_a_tool_of_an_agent(filled: OpenSearchIndex, kind: Any) -> None:
     retriever = kind(filled, **options)
     tool = ComponentTool(component=retriever, name="search", outputs_to_string={"source": "documents"})
     assert "text" in tool.parameters["properties"]["query"]["description"]
-    agent = Agent(chat_generator=FakeChatGenerator(), tools=[tool])
-    reply = agent.run(messages=[ChatMessage.from_user(QUERY)])["last_message"].text
+    reply = reply_of_an_agent(tool, lambda text: {"query": text, "top_k": 2})
     expected = retriever.run(query=QUERY, top_k=2)["documents"]
     assert len(expected) == 2
     assert all(document.id in reply for document in expected)
+
+
+def test_embedders_and_writer_as_tools_of_an_agent(make_index: MakeIndex, bundle: Any) -> None:
+    def documents(text: str) -> dict[str, Any]:
+        return {"documents": [{"id": "told", "content": text}]}
+
+    embedder = CLTextEmbedder(bundle)
+    reply = reply_of_an_agent(ComponentTool(component=embedder, name="embed"), lambda text: {"text": text})
+    assert str(embedder.run(QUERY)["embedding"][:3])[1:-1] in reply
+    reply = reply_of_an_agent(
+        ComponentTool(component=CLDocumentEmbedder(bundle, progress_bar=False), name="embed"), documents
+    )
+    assert '"embedding": [' in reply
+    index = make_index(bundle)
+    reply = reply_of_an_agent(ComponentTool(component=CLOpenSearchWriter(index), name="remember"), documents)
+    assert "documents_written" in reply
+    assert ids(index.get_documents(["told"])) == ["told"]
 
 
 def test_the_duplicate_retriever_finds_one_documents_and_all_groups(filled: OpenSearchIndex) -> None:
