@@ -1,6 +1,10 @@
 """``cl-haystack train``: pairs to a checkpoint."""
 
+import hashlib
+import json
 import shutil
+from dataclasses import asdict
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -57,7 +61,12 @@ def train(
         ),
     ] = None,
     max_length: Annotated[
-        int | None, typer.Option(min=4, help="Limit in tokens (default: the model's).")
+        int | None,
+        typer.Option(
+            min=4,
+            help="Limit of the checkpoint in tokens (default: the model's); training cuts at 128, see "
+            "training_length of --config.",
+        ),
     ] = None,
     lr: Annotated[
         float | None,
@@ -132,11 +141,23 @@ def train(
     devices = PartialState()  # the first of several processes that torchrun starts speaks and tidies up
     err.quiet = not devices.is_main_process
     state = out.with_name(out.name + _STATE_SUFFIX)
-    task = None if evaluation is None else _open_task(evaluation, eval_split, pairs)
+    task = None if evaluation is None else _open_task(evaluation, eval_split)
+    if options.max_length and options.training_length and options.training_length < options.max_length:
+        err.print(
+            f"training cuts texts at {options.training_length} tokens (training_length), the checkpoint at "
+            f"{options.max_length}"
+        )
     with devices.main_process_first():
         if devices.is_main_process and not resume:
             shutil.rmtree(state, ignore_errors=True)
-        sets = _training_sets(pairs, corpus, tuple(draw or ()), licence, trainer, state, refresh_negatives)
+        sets = _training_sets(
+            pairs, corpus, tuple(draw or ()), licence, trainer, state, refresh_negatives, task
+        )
+    if task is not None and devices.is_main_process:
+        from cl_haystack.data import find_overlap
+
+        found = find_overlap(chain.from_iterable(sets), task)
+        err.print(found.describe(), markup=False, soft_wrap=True)
     try:
         with progress_bar(f"training on {sum(map(len, sets)):,} pairs") as on_progress:
             report = trainer.train(sets, task=task, state=state, resume=resume, on_progress=on_progress)
@@ -150,13 +171,17 @@ def train(
         _tell(out, report, as_json=as_json)
 
 
-def _open_task(directory: Path, split: str, pairs: Path) -> "RetrievalTask":
-    """Read the evaluation data, and say what of it the training pairs know already."""
-    from cl_haystack.data import find_overlap, read_beir, read_pairs
+def _open_task(directory: Path, split: str) -> "RetrievalTask":
+    """Read the evaluation data, and warn of a test set."""
+    from cl_haystack.data import read_beir
 
-    task = read_beir(directory, split)
-    err.print(find_overlap(read_pairs(pairs), task).describe(), markup=False, soft_wrap=True)
-    return task
+    if split == "test":
+        err.print(
+            "[bold]WARNING: --eval-split test chooses the best weights by the test set[/bold]: what it "
+            "measures of this checkpoint is worth nothing. Use a development split.",
+            soft_wrap=True,
+        )
+    return read_beir(directory, split)
 
 
 def _training_sets(
@@ -167,12 +192,14 @@ def _training_sets(
     trainer: "ContrastiveTrainer",
     state: Path,
     refresh_negatives: int | None,
+    task: "RetrievalTask | None",
 ) -> "list[TrainingSet]":
-    """Read the pairs, mine negatives for them, and make pairs of the documents.
+    """Read the pairs, mine negatives for them, and make pairs of the documents, those of the task left out.
 
     What was drawn lies with the state of training: a run that is resumed does not draw it again.
     """
     from cl_haystack.data import read_corpus, read_pairs
+    from cl_haystack.data.normalization import normalized
     from cl_haystack.errors import ConfigurationError
     from cl_haystack.training import Recipe, TrainingSet, positives_of
     from cl_haystack.training.checkpoint import describe_dataset
@@ -183,13 +210,14 @@ def _training_sets(
     drawn_from = {} if corpus is None else describe_dataset(corpus)
     if corpus is None and not _may_be_mined(pairs):
         return [TrainingSet(read_pairs(pairs), loss=trainer.loss, provenance=provenance)]
-    sources = (provenance["sha256"][:8], drawn_from.get("sha256", "alone")[:8], *methods)
-    folder = state / "-".join(sources)
     given = list(read_pairs(pairs))
     documents = positives_of(given) if corpus is None else list(read_corpus(corpus))
     recipe = Recipe(methods=methods, seed=trainer.config.seed)
+    asked = _asked_for(task) if methods and task is not None else set()
+    sources = [provenance["sha256"], drawn_from.get("sha256"), trainer.mined_with, asdict(recipe)]
+    folder = state / hashlib.sha256(json.dumps([*sources, sorted(asked)]).encode()).hexdigest()[:16]
     if not (folder / "pairs.jsonl").is_file():
-        own = [] if corpus is None else recipe.pairs_of(documents)
+        own = recipe.pairs_of(document for document in documents if normalized(document.content) not in asked)
         _draw(given, documents, own, trainer, recipe, folder)
     mined = TrainingSet(
         read_pairs(folder / "pairs.jsonl"),
@@ -201,7 +229,17 @@ def _training_sets(
     if not (folder / "corpus.jsonl").is_file():
         return [mined]
     made = read_pairs(folder / "corpus.jsonl")
-    return [mined, TrainingSet(made, name="corpus", num_epochs=1, provenance=drawn_from)]
+    fits = trainer.loss and not (trainer.loss.requires or trainer.loss.positive_is_anchor)
+    loss = trainer.loss if fits else None  # drawn pairs have no score, no label, not always a negative
+    return [mined, TrainingSet(made, loss=loss, name="corpus", num_epochs=1, provenance=drawn_from)]
+
+
+def _asked_for(task: "RetrievalTask") -> set[str]:
+    """Return the normalized texts of the documents that answer a task's questions."""
+    from cl_haystack.data.normalization import normalized
+
+    ids = {found for judged in task.qrels.values() for found, grade in judged.items() if grade > 0}
+    return {normalized(document.content) for document in task.corpus() if document.id in ids}
 
 
 def _may_be_mined(pairs: Path) -> bool:
@@ -228,10 +266,10 @@ def _draw(
     if own:
         write_pairs(mined[len(pairs) :], folder / "corpus.jsonl")
     write_pairs(mined[: len(pairs)], folder / "pairs.jsonl")
-    made = f" and {len(own):,} made of the documents" if own else ""
+    made = f" ({len(own):,} of them made of the documents)" if own else ""
     err.print(
-        f"{report.mined:,} hard negatives for {report.with_mined:,} of {len(pairs):,} pairs{made} out of "
-        f"{len(documents):,} texts"
+        f"{report.mined:,} hard negatives for {report.with_mined:,} of {len(pairs) + len(own):,} pairs{made} "
+        f"out of {len(documents):,} texts"
     )
 
 

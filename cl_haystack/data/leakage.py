@@ -63,6 +63,16 @@ class Overlap:
         """Number of queries without one."""
         return len(self.unseen_queries)
 
+    def counts(self) -> dict[str, str | int]:
+        """Return the overlap in numbers of queries, for a checkpoint's record."""
+        return {
+            "task": self.task,
+            "queries": self.num_queries,
+            "exact_queries": self.num_exact,
+            "near_duplicate_queries": self.num_near_duplicates,
+            "queries_with_seen_documents": self.num_seen,
+        }
+
     def describe(self) -> str:
         """Return the overlap as a sentence for people."""
         if not (self.num_exact or self.num_near_duplicates or self.num_seen):

@@ -30,6 +30,7 @@ _FEATURES = Features(
         "label": Value("int8"),
         "weight": Value("float64"),
         "candidate_scores": Sequence(Value("float64")),
+        "document_id": Value("large_string"),
     }
 )
 
@@ -53,7 +54,8 @@ class PairTable:
             for pair in pairs:
                 row = pair.model_dump(include=set(_FEATURES))
                 writer.write(row)
-                digest.update(orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE))
+                learned = {name: value for name, value in row.items() if name != "document_id"}
+                digest.update(orjson.dumps(learned, option=orjson.OPT_APPEND_NEWLINE))
                 texts = (pair.anchor, pair.positive, *pair.negatives)
                 ids.extend(map(text_id, texts))
                 counts.append(len(texts))
@@ -65,7 +67,7 @@ class PairTable:
         self.present: dict[str, int] = present
         """How many pairs have each of the optional columns."""
         self.digest = digest.hexdigest()
-        """SHA-256 of all that the pairs hold, in their order."""
+        """SHA-256 of all that is learned from, in the order of the pairs."""
         self.texts = TextIds(np.array(ids, np.int64), np.array(list(accumulate(counts)), np.int64))
 
     def __len__(self) -> int:
@@ -75,7 +77,7 @@ class PairTable:
         """Read some rows.
 
         :param positions: which ones, in this order.
-        :returns: one dict a row, with anchor, positive and :data:`OPTIONAL_COLUMNS`.
+        :returns: one dict a row, with anchor, positive, :data:`OPTIONAL_COLUMNS`, weight and document_id.
         """
         if self._rows is None:
             return []

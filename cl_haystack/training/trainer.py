@@ -4,6 +4,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from functools import cached_property
 from importlib.metadata import version
 from itertools import accumulate, chain, islice
 from pathlib import Path
@@ -13,7 +14,15 @@ from accelerate import PartialState
 from transformers import PrinterCallback, TrainerCallback
 
 from cl_haystack.bundle.fingerprint import weights_digest
-from cl_haystack.data import CorpusDocument, MiningReport, Pair, RetrievalTask, pool_task, write_pairs
+from cl_haystack.data import (
+    CorpusDocument,
+    MiningReport,
+    Pair,
+    RetrievalTask,
+    find_overlap,
+    pool_task,
+    write_pairs,
+)
 from cl_haystack.errors import ConfigurationError, DataError, TrainingError, TrainingInterruptedError, quote
 from cl_haystack.progress import OnProgress, ignore
 from cl_haystack.training.arguments import BEST_METRIC, training_arguments
@@ -140,6 +149,8 @@ class ContrastiveTrainer:
         self._finish()
         report = make_report(sets, schedule, history, steps=steps, seconds=seconds, scores=self._scores(sets))
         self._record = self._training_record(report, sets)
+        if task is not None and devices.is_main_process:
+            self._record["overlap"] = find_overlap(chain.from_iterable(sets), task).counts()
         return report
 
     def mine(
@@ -184,6 +195,18 @@ class ContrastiveTrainer:
             raise TrainingError("there is nothing to save yet; call train first")
         if self._devices.is_main_process:
             self.encoder.save(Path(path), training=self._record)
+
+    @property
+    def mined_with(self) -> dict[str, Any]:
+        """All that decides what :meth:`mine` finds, beside its arguments, in plain types."""
+        loss = (self.loss or InfoNCE()).describe()
+        config = self.config.model_dump(mode="json")
+        return {"base": self.base_weights, "loss": loss, "guided": self._guide_is_named, "config": config}
+
+    @cached_property
+    def base_weights(self) -> str:
+        """Digest of the tensors that training starts from."""
+        return weights_digest(read_layout(self._base_folder).transformer)
 
     @property
     def _dropout(self) -> float:
@@ -261,13 +284,12 @@ class ContrastiveTrainer:
         *,
         resume: bool,
     ) -> Path | None:
-        base_weights = weights_digest(read_layout(self._base_folder).transformer)
         guide_weights = (
             weights_digest(read_layout(resolve_model(self._guide_model)).transformer)
             if any(s.needs_guide for s in sets)
             else None
         )
-        run = describe_run(base_weights, guide_weights, self.config, sets, task, devices.num_processes)
+        run = describe_run(self.base_weights, guide_weights, self.config, sets, task, devices.num_processes)
         if devices.is_main_process:
             open_state(folder, run, resume=resume)
         devices.wait_for_everyone()
@@ -391,9 +413,8 @@ class ContrastiveTrainer:
 
     def _training_record(self, report: TrainingReport, sets: Sequence[TrainingSet]) -> dict[str, Any]:
         """Return what the checkpoint keeps of the run."""
-        transformer = read_layout(self._base_folder).transformer
         return {
-            "base_model": {"name": self._base_model, "weights": weights_digest(transformer)},
+            "base_model": {"name": self._base_model, "weights": self.base_weights},
             "loss": sets[0].loss.describe(),
             "datasets": [
                 {"name": s.name, **s.provenance, "num_pairs": len(s), "loss": s.loss.describe()} for s in sets

@@ -1,12 +1,14 @@
 """One data set of a training run: its pairs, the loss that they are for, and where they come from."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from cl_haystack.data import Pair
 from cl_haystack.errors import DataError
 from cl_haystack.training.losses import InfoNCE, Loss
-from cl_haystack.training.pair_table import OPTIONAL_COLUMNS, PairTable
+from cl_haystack.training.pair_table import OPTIONAL_COLUMNS, PairTable, as_pair
+
+_ROWS_AT_ONCE = 1_000
 
 
 class TrainingSet:
@@ -47,6 +49,11 @@ class TrainingSet:
         self.guide_is_named = False
         """Whether the run names a guide: as a teacher it goes before the scores that pairs bring."""
         self._check_columns(self.given)
+
+    def __iter__(self) -> Iterator[Pair]:
+        """Yield the pairs as they were given, without their source and time."""
+        for start in range(0, len(self), _ROWS_AT_ONCE):
+            yield from map(as_pair, self.given.rows(range(start, min(start + _ROWS_AT_ONCE, len(self)))))
 
     def __len__(self) -> int:
         return len(self.pairs)

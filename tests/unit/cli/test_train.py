@@ -10,9 +10,12 @@ import time
 import pytest
 
 from cl_haystack.cli.train import _draw as draw
+from cl_haystack.cli.train import _training_sets as training_sets
 from cl_haystack.data import read_corpus, read_pairs
 from cl_haystack.training import ContrastiveTrainer, Recipe, TrainingConfig
 from cl_haystack.training.checkpoint import read_layout
+from cl_haystack.training.losses import Triplet
+from tests.tiny_model import make_tiny_checkpoint
 from tests.unit.cli.test_evaluate import checkpoint, run, task_directory
 
 __all__ = ["checkpoint", "run", "task_directory"]
@@ -57,15 +60,16 @@ def test_pairs_alone_get_negatives_from_each_other(checkpoint, files, monkeypatc
     monkeypatch.setattr(sys, "argv", ["cl-haystack", *map(str, arguments)])
     with pytest.raises(SystemExit):
         main()
-    assert "pairs out of 10 texts" in " ".join(capsys.readouterr().err.split())
+    assert "of 10 pairs out of 10 texts" in " ".join(capsys.readouterr().err.split())
     assert read_layout(out).training["num_pairs"] == 10
 
 
 def test_documents_give_negatives_and_pairs(run, checkpoint, files):
     pairs, corpus, out = files
-    drawn = ("--corpus", corpus, "--draw", "title")
+    drawn = ("--corpus", corpus, "--draw", "title", "--scale", "50")
     run("train", pairs, "--model", checkpoint, "-o", out, *drawn, "--epochs", "1")
     datasets = read_layout(out).training["datasets"]
+    assert [dataset["loss"]["scale"] for dataset in datasets] == [50, 50]
     assert [dataset["path"] for dataset in datasets] == ["pairs.jsonl", "corpus.jsonl"]
     assert [dataset["num_pairs"] for dataset in datasets] == [10, 10]
 
@@ -84,17 +88,58 @@ def test_pairs_made_of_documents_get_negatives_too(checkpoint, files):
     assert len(list(read_pairs(out / "pairs.jsonl"))) == len(given)
 
 
-def test_the_model_is_measured_and_the_overlap_told(checkpoint, files, task_directory, monkeypatch, capsys):
+def test_drawn_pairs_have_no_score_for_a_loss_that_needs_one(run, checkpoint, files):
+    pairs, corpus, out = files
+    rows = [json.loads(line) for line in pairs.read_text().splitlines()]
+    rows = [
+        {"anchor": row["anchor"], "positive": row["positive"], "score": 0.1 * i} for i, row in enumerate(rows)
+    ]
+    pairs.write_text("\n".join(map(json.dumps, rows)))
+    drawn = ("--corpus", corpus, "--draw", "title", "--loss", "cosent")
+    run("train", pairs, "--model", checkpoint, "-o", out, *drawn, "--epochs", "1")
+    assert [d["loss"]["name"] for d in read_layout(out).training["datasets"]] == ["cosent", "infonce"]
+
+
+def test_what_was_drawn_for_another_loss_model_or_seed_is_not_taken_up(checkpoint, files, tmp_path):
+    pairs, corpus, _ = files
+    other = make_tiny_checkpoint(tmp_path / "other", seed=5)
+
+    def folders(model, loss=None, seed=42):
+        trainer = ContrastiveTrainer(model, loss=loss, config=TrainingConfig(seed=seed))
+        training_sets(pairs, corpus, (), "", trainer, tmp_path / "state", None, None)
+        return len(list((tmp_path / "state").iterdir()))
+
+    assert [folders(checkpoint), folders(checkpoint), folders(other)] == [1, 1, 2]
+    assert [folders(checkpoint, Triplet()), folders(checkpoint, seed=1)] == [3, 4]
+
+
+@pytest.mark.parametrize("split", ["dev", "test"])
+def test_the_model_is_measured_and_the_overlap_told(
+    checkpoint, files, task_directory, monkeypatch, capsys, split
+):
     from cl_haystack.cli.main import main
 
-    pairs, _, out = files
+    pairs, corpus, out = files
+    judged = (task_directory / "qrels" / "test.tsv").read_text().splitlines()
+    (task_directory / "qrels" / "dev.tsv").write_text("\n".join(judged[:5]))
+    unrelated = {"anchor": "a question", "positive": "an answer", "negative": "no answer"}
+    pairs.write_text(json.dumps(unrelated) if split == "dev" else pairs.read_text())
     arguments = ["train", pairs, "--model", checkpoint, "-o", out, "--eval", task_directory]
-    arguments += ["--eval-split", "test", "--epochs", "3", "--batch-size", "4"]
+    arguments += ["--eval-split", split, "--epochs", "3", "--batch-size", "4"]
+    arguments += ["--corpus", corpus, "--draw", "title"] if split == "dev" else []
     monkeypatch.setattr(sys, "argv", ["cl-haystack", *map(str, arguments)])
     with pytest.raises(SystemExit):
         main()
     told = " ".join(capsys.readouterr().err.split())
-    assert "10 have a relevant document that is the positive of a training pair" in told
+    record = read_layout(out).training
+    assert ("WARNING: --eval-split test" in told) == (split == "test")
+    if split == "dev":  # the four documents that answer the questions gave no pair
+        assert [each["num_pairs"] for each in record["datasets"]] == [1, 6]
+        assert "shares no query and no relevant document with the 7 pairs" in told
+        assert record["overlap"]["queries_with_seen_documents"] == 0
+    else:
+        assert "10 have a relevant document that a training pair was made of" in told
+        assert record["overlap"]["queries_with_seen_documents"] == 10
     assert "nDCG@10 during training:" in told
     evaluations = read_layout(out).training["evaluations"]
     assert len(evaluations) >= 3

@@ -38,6 +38,7 @@ def pairs(draw: st.DrawFn) -> Pair:
         label=draw(st.none() | st.integers(0, 1)),
         weight=draw(st.floats(0, 1e6, exclude_min=True)),
         candidate_scores=draw(st.none() | scores.map(tuple)),
+        document_id=draw(st.none() | texts),
     )
 
 

@@ -98,3 +98,8 @@ def test_refreshed_pairs_must_fit_as_well() -> None:
     assert training_set.pairs is training_set.given
     training_set.refresh(PairTable([TAUGHT, NEGATIVE]))
     assert training_set.pairs is not training_set.given
+
+
+def test_a_set_gives_its_pairs_back() -> None:
+    pairs = [PLAIN, NEGATIVE, Pair(anchor="dog", positive="blue", document_id="7")]
+    assert list(TrainingSet(pairs)) == pairs
