@@ -151,10 +151,10 @@ def _join_unfinished(
         block = slice(start, start + _BLOCK)
         if (group_of == group_of[0]).all():
             return
-        similarity = vectors[block] @ vectors.T  # (block, unfinished)
-        links = np.argwhere((similarity >= threshold) & (group_of[block, np.newaxis] != group_of))
+        similarity = vectors[block] @ vectors[start:].T  # (block, unfinished - start)
+        links = np.argwhere((similarity >= threshold) & (group_of[block, np.newaxis] != group_of[start:]))
         for row, other in links:
-            groups.join(ids[start + row], ids[other], float(similarity[row, other]))
+            groups.join(ids[start + row], ids[start + other], float(similarity[row, other]))
         if len(links):
             group_of = groups.numbers(ids)
 
