@@ -8,6 +8,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from cl_haystack.cli.console import out, print_json, progress_bar
+from cl_haystack.cli.models import open_index
 from cl_haystack.cli.search_options import parse_filters, parse_threshold
 
 _SNIPPET_CHARS = 100
@@ -40,12 +41,9 @@ def duplicates(
 
     cl-haystack duplicates bundle --index articles --threshold 0.95 --json
     """
-    from contextlib import closing
-
     from cl_haystack.bundle import ModelBundle
-    from cl_haystack.opensearch import OpenSearchIndex
 
-    with closing(OpenSearchIndex(url, name, ModelBundle.load(bundle))) as index:
+    with open_index(name, url, ModelBundle.load(bundle)) as index:
         with progress_bar(f"duplicates in {name}") as on_progress:
             groups = index.duplicates(
                 parse_threshold(threshold), filters=parse_filters(filters or []), on_progress=on_progress

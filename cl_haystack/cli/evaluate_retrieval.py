@@ -12,7 +12,7 @@ from rich.markup import escape
 from cl_haystack.cli.console import err, out, print_json, progress_bar
 from cl_haystack.cli.evaluate_output import circumstances, comparisons_json, intervals_json, print_figures
 from cl_haystack.cli.evaluate_systems import Opened, System, evaluate_system, open_system, open_systems
-from cl_haystack.cli.models import describe_model, graph_bytes, is_run_file, open_index, training_of
+from cl_haystack.cli.models import describe_model, graph_bytes, is_run_file, open_index_of, training_of
 from cl_haystack.cli.query import Mode
 from cl_haystack.cli.search_options import parse_filters
 
@@ -133,12 +133,12 @@ def _evaluate_on_index(task: "RetrievalTask", request: Request, model: Opened) -
             f"{request.model} is a run file, which cannot search an index; give a bundle"
         )
     filters = parse_filters([request.filters] if request.filters else [])
-    with open_index(name, request.url, encoder, request.model) as target:
+    with open_index_of(name, request.url, encoder, request.model) as (target, index_encoder):
         found = target.count()
         if found != task.num_documents:
             err.print(f"warning: index {name} holds {found:,} documents, the corpus {task.num_documents:,}")
         label = f"{request.mode} in index {name}" + (" with filters" if filters else "")
-        search = index_search(target, encoder, request.mode.value, filters=filters)
+        search = index_search(target, index_encoder, request.mode.value, filters=filters)
         with progress_bar(f"asking index {name}") as on_progress:
             result = evaluate_search(task, search, label=label, top_k=request.top_k, on_progress=on_progress)
     return System(result, encoder)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cl_haystack.cli.console import err, print_json, progress_bar
-from cl_haystack.cli.models import open_index, open_model
+from cl_haystack.cli.models import open_index_of, open_model
 from cl_haystack.cli.query import Mode
 
 if TYPE_CHECKING:
@@ -138,8 +138,8 @@ def _open_search(
     if index is None:
         yield None
         return
-    with open_index(index, url, encoder, model) as target:
-        yield index_search(target, encoder, mode.value)
+    with open_index_of(index, url, encoder, model) as (target, index_encoder):
+        yield index_search(target, index_encoder, mode.value)
 
 
 def _excluded(report: "MiningReport") -> str:

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from cl_haystack.encoder import TextEncoder
+    from cl_haystack.bundle import ModelBundle
+    from cl_haystack.encoder import Encoder, TextEncoder
     from cl_haystack.opensearch import OpenSearchIndex
 
 _BUNDLE_MARK = "manifest.json"
@@ -115,25 +116,56 @@ def _is_bundle(path: Path) -> bool:
 
 
 @contextmanager
-def open_index(name: str, url: str | None, encoder: "TextEncoder", model: str) -> Iterator["OpenSearchIndex"]:
-    """Open an index with the bundle it was built with.
+def open_index(name: str, url: str | None, bundle: "ModelBundle") -> Iterator["OpenSearchIndex"]:
+    """Open an index with the bundle it was built with, cut to as many dimensions as the index holds.
+
+    :param name: name of the index or alias.
+    :param url: address of OpenSearch; None takes ``$OPENSEARCH_URL``.
+    :param bundle: the model.
+    :yields: the index, checked; closed at the end.
+    :raises IndexingError: there is no such index, or it was built with another model.
+    :raises ServerUnavailableError: no usable OpenSearch answers.
+    """
+    from cl_haystack.opensearch import OpenSearchIndex
+
+    with closing(OpenSearchIndex(url, name, bundle)) as index:
+        index.take_truncate_dim()
+        index.check()
+        yield index
+
+
+def open_encoder(index: "OpenSearchIndex") -> "Encoder":
+    """Open the encoder of an index's vectors.
+
+    :param index: what :func:`open_index` has opened.
+    :returns: the encoder of its bundle, of as many dimensions.
+    :raises EncodingError: the bundle cannot be opened here.
+    """
+    from cl_haystack.encoder import Encoder
+
+    return Encoder.load(index.bundle, truncate_dim=index.settings.truncate_dim)
+
+
+@contextmanager
+def open_index_of(
+    name: str, url: str | None, encoder: "TextEncoder", model: str
+) -> Iterator[tuple["OpenSearchIndex", "TextEncoder"]]:
+    """Open the index of a model that is open already.
 
     :param name: name of the index or alias.
     :param url: address of OpenSearch; None takes ``$OPENSEARCH_URL``.
     :param encoder: what :func:`open_model` has opened.
     :param model: its name, for the message.
-    :yields: the index, checked; closed at the end.
+    :yields: the index, checked, and the encoder of its vectors; the index is closed at the end.
     :raises ConfigurationError: the model is a checkpoint, to which no index is bound.
     :raises IndexingError: there is no such index, or it was built with another model.
     :raises ServerUnavailableError: no usable OpenSearch answers.
     """
     from cl_haystack.encoder import Encoder
     from cl_haystack.errors import ConfigurationError
-    from cl_haystack.opensearch import OpenSearchIndex
 
     if not isinstance(encoder, Encoder):
         problem = "an index is bound to a bundle; export the checkpoint first: cl-haystack export"
         raise ConfigurationError(f"{model} is a checkpoint, but {problem}")
-    with closing(OpenSearchIndex(url, name, encoder.bundle)) as index:
-        index.check()
-        yield index
+    with open_index(name, url, encoder.bundle) as index:
+        yield index, open_encoder(index) if index.settings.truncate_dim else encoder

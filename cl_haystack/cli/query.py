@@ -9,6 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from cl_haystack.cli.console import out, print_json
+from cl_haystack.cli.models import open_encoder, open_index
 from cl_haystack.cli.search_options import parse_filters, parse_threshold
 
 _SNIPPET_CHARS = 160
@@ -65,19 +66,15 @@ def query(
 
     cl-haystack query bundle "reset my password" --index faq --filters 'meta.lang == en' --min-score 0.8
     """
-    from contextlib import closing
-
-    from cl_haystack.encoder import Encoder
-    from cl_haystack.opensearch import OpenSearchIndex
+    from cl_haystack.bundle import ModelBundle
 
     _check_mode(mode, min_score, diversity, exact=exact)
     options: dict[str, Any] = {"top_k": top_k, "filters": parse_filters(filters or [])}
-    encoder = Encoder.load(bundle)
-    with closing(OpenSearchIndex(url, name, encoder.bundle)) as index:
+    with open_index(name, url, ModelBundle.load(bundle)) as index:
         if mode == Mode.bm25:
             documents = index.bm25(text, **options)
         else:
-            vector = encoder.encode_queries([text])[0]
+            vector = open_encoder(index).encode_queries([text])[0]
             if mode == Mode.hybrid:
                 documents = index.hybrid_search(text, vector, diversity=diversity, **options)
             elif min_score is not None:

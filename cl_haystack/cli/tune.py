@@ -7,6 +7,7 @@ import typer
 from rich.table import Table
 
 from cl_haystack.cli.console import out, print_json, progress_bar
+from cl_haystack.cli.models import open_encoder, open_index
 
 
 def tune(
@@ -32,17 +33,14 @@ def tune(
 
     cl-haystack tune bundle my-questions --split dev --index articles
     """
-    from contextlib import closing
-
+    from cl_haystack.bundle import ModelBundle
     from cl_haystack.data import read_beir
-    from cl_haystack.encoder import Encoder
-    from cl_haystack.opensearch import OpenSearchIndex
     from cl_haystack.opensearch.fusion import DEFAULT
     from cl_haystack.opensearch.tuning import tune_hybrid
 
     task = read_beir(data, split)
-    encoder = Encoder.load(bundle)
-    with closing(OpenSearchIndex(url, name, encoder.bundle)) as index:
+    with open_index(name, url, ModelBundle.load(bundle)) as index:
+        encoder = open_encoder(index)
         with progress_bar(f"tuning {name}") as on_progress:
             report = tune_hybrid(
                 index,

@@ -141,6 +141,19 @@ class BoundIndex:
         if not is_new:
             self._tell_unmet_settings()
 
+    def take_truncate_dim(self) -> None:
+        """Use as many dimensions of the model as the index's binding says, where nobody has said how many."""
+        if self.settings.truncate_dim is not None:
+            return
+        bindings = [IndexBinding.read(found, name) for name, found in (self._mappings() or {}).items()]
+        cut = {
+            binding.dimension
+            for binding in bindings
+            if binding and binding.truncated_from and binding.space_id == self.bundle.space_id
+        }
+        if len(cut) == 1:
+            self.settings = self.settings.model_copy(update={"truncate_dim": cut.pop()})
+
     def exists(self) -> bool:
         """Return whether there is an index or alias of this name."""
         return self._mappings() is not None

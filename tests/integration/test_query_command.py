@@ -11,11 +11,13 @@ from typer.testing import CliRunner
 
 from cl_haystack import Encoder
 from cl_haystack.cli.main import app
-from cl_haystack.errors import ConfigurationError
+from cl_haystack.errors import ConfigurationError, SpaceMismatchError
 from cl_haystack.opensearch import OpenSearchIndex, index_documents
-from tests.unit.cli.test_evaluate import ANIMALS, bundle, checkpoint
+from tests.opensearch_fakes import tiny_bundle
+from tests.unit.cli.test_evaluate import ANIMALS, bundle, checkpoint, task_directory
+from tests.unit.encoder.test_processes import edited
 
-__all__ = ["bundle", "checkpoint"]
+__all__ = ["bundle", "checkpoint", "task_directory"]
 
 pytestmark = pytest.mark.integration
 
@@ -88,3 +90,41 @@ def test_wrong_options_are_explained(filled: OpenSearchIndex, bundle: Path) -> N
     assert "leave one of them out" in call(*base, "--mode", "bm25", "--diversity", "0.5", status=2)
     with pytest.raises(ConfigurationError, match=r"no calibrated threshold 'duplicate'.*evaluate"):
         call(*base, "--min-score", "duplicate")
+
+
+def test_every_verb_that_searches_takes_an_index_of_cut_vectors(
+    opensearch_url: str, index_name: str, bundle: Path, task_directory: Path, tmp_path: Path
+) -> None:
+    matryoshka = edited(bundle, tmp_path / "bundle", matryoshka_dimensions=(4,))
+    where = ("--index", index_name, "--url", opensearch_url)
+
+    def run(*arguments: Any) -> str:
+        done = CliRunner().invoke(app, [str(one) for one in arguments], catch_exceptions=False)
+        assert done.exit_code == 0, done.output
+        return done.stdout
+
+    run("index", matryoshka, task_directory / "corpus.jsonl", *where, "--truncate-dim", "4")
+    query = json.loads(run("query", matryoshka, "the cat cat", *where, "--json"))
+    index = OpenSearchIndex(opensearch_url, index_name, matryoshka, settings={"truncate_dim": 4})
+    vector = Encoder.load(matryoshka, truncate_dim=4).encode_queries(["the cat cat"])[0]
+    assert [hit["id"] for hit in query] == [hit.id for hit in index.search(vector)]
+    index.close()
+    assert json.loads(run("duplicates", matryoshka, *where, "--threshold", "1.0", "--json")) is not None
+    assert "settings" in run("tune", matryoshka, task_directory, *where, "--split", "test", "--json")
+    evaluated = json.loads(run("evaluate", matryoshka, task_directory, *where, "--json"))
+    assert evaluated["metrics"]["recall@100"] == 1
+    pairs, mined = tmp_path / "pairs.jsonl", tmp_path / "mined.jsonl"
+    pairs.write_text('{"anchor": "cat on the on", "positive": "the cat on the on"}')
+    margins = ("--relative-margin", "0", "--absolute-margin", "0")
+    options = ("--model", matryoshka, *where, *margins, "-o", mined)
+    run("mine", pairs, task_directory / "corpus.jsonl", *options)
+    assert json.loads(mined.read_text())["negatives"]
+
+
+def test_an_index_of_another_model_is_refused_though_its_vectors_are_cut(
+    opensearch_url: str, index_name: str, bundle: Path
+) -> None:
+    other = tiny_bundle(matryoshka_dimensions=(4,))
+    OpenSearchIndex(opensearch_url, index_name, other, settings={"truncate_dim": 4}).create()
+    with pytest.raises(SpaceMismatchError, match="4 of 8 dimensions"):
+        call(bundle, "the cat", "--index", index_name, "--url", opensearch_url)
