@@ -39,7 +39,7 @@ from cl_haystack.opensearch.vector_form import DataType, VectorForm, data_type_o
 logger = logging.getLogger(__name__)
 
 RECHECK_AFTER_S = 1.0
-_ATTEMPTS_TO_BIND = 10
+_ATTEMPTS_TO_WRITE_META = 10
 
 _FORBIDDEN_IN_NAMES = re.compile(r'[\s\\/*?"<>|,#:A-Z]|^[-_+.]')
 
@@ -268,20 +268,29 @@ class BoundIndex:
     def _update_binding(
         self, concrete: str, change: Callable[[IndexBinding | None], IndexBinding | None]
     ) -> IndexBinding | None:
-        """Write a binding and read it back: a shard that learns a field puts back the one it knew before."""
-        for _ in range(_ATTEMPTS_TO_BIND):
+        def wanted(mapping: dict[str, Any]) -> dict[str, Any] | None:
+            binding = change(IndexBinding.read(mapping, concrete))
+            return None if binding is None else binding.stored()
+
+        return IndexBinding.read(self._update_meta(concrete, META_KEY, wanted), concrete)
+
+    def _update_meta(
+        self, concrete: str, key: str, change: Callable[[dict[str, Any]], dict[str, Any] | None]
+    ) -> dict[str, Any]:
+        """Write a part of ``_meta`` and read it back: a shard that learns a field puts back what it knew."""
+        for _ in range(_ATTEMPTS_TO_WRITE_META):
             with opensearch_errors(self.connection.url, self.name):
-                mapping = self._client.indices.get_mapping(index=concrete)[concrete]["mappings"]
-            found = IndexBinding.read(mapping, concrete)
-            wanted = change(found)
-            if wanted is None or wanted == found:
-                return found
-            meta = {**mapping.get("_meta", {}), META_KEY: wanted.stored()}
+                mapping: dict[str, Any] = self._client.indices.get_mapping(index=concrete)[concrete][
+                    "mappings"
+                ]
+            meta, wanted = mapping.get("_meta", {}), change(mapping)
+            if wanted is None or wanted == meta.get(key):
+                return mapping
             with opensearch_errors(self.connection.url, self.name):
-                self._client.indices.put_mapping(index=concrete, body={"_meta": meta})
+                self._client.indices.put_mapping(index=concrete, body={"_meta": {**meta, key: wanted}})
         raise IndexingError(
-            f"index '{concrete}' at {self.connection.url}: others change its mapping all the time, and the "
-            "binding with it; try again when fewer new fields arrive"
+            f"index '{concrete}' at {self.connection.url}: others change its mapping all the time, and what "
+            "is kept in it with it; try again when fewer new fields arrive"
         )
 
     def count(self) -> int:

@@ -196,12 +196,11 @@ class SearchableIndex(AskableIndex):
         """Keep settings in the index, for every hybrid search that names none itself.
 
         :param settings: weights, fusion, depth, and what they were chosen by.
+        :raises IndexingError: others change the mapping so often that they cannot be kept.
         """
         self.check(fresh=True)
-        for concrete, mapping in self._requests.mappings.items():
-            meta = {**mapping.get("_meta", {}), META_KEY: settings.stored()}
-            with opensearch_errors(self.connection.url, self.name):
-                self._client.indices.put_mapping(index=concrete, body={"_meta": meta})
+        for concrete in self._requests.mappings:
+            self._update_meta(concrete, META_KEY, lambda _: settings.stored())
         self.check(fresh=True)
 
     def _remember(self, mappings: dict[str, dict[str, Any]]) -> None:

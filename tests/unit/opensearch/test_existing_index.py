@@ -9,6 +9,7 @@ from cl_haystack.errors import IndexingError
 from cl_haystack.opensearch import OpenSearchIndex
 from cl_haystack.opensearch.binding import IndexBinding
 from cl_haystack.opensearch.content_hash import HASH_FIELD
+from cl_haystack.opensearch.fusion import HybridSettings
 from cl_haystack.opensearch.mapping import index_body, unmet_settings
 from cl_haystack.opensearch.settings import IndexSettings
 from tests.opensearch_fakes import tiny_bundle
@@ -146,3 +147,30 @@ def test_an_alias_whose_indices_compare_vectors_otherwise_is_refused(
     server.get_mapping = lambda **_: {"a": first, "b": second}  # type: ignore[method-assign]
     with pytest.raises(IndexingError, match=f"'both' leads to vectors of several {what}"):
         index.search([1.0] * 8)
+
+
+class ForgetfulServer(Server):
+    """After each of the first updates a shard puts back the ``_meta`` that it knew before."""
+
+    def __init__(self, index: OpenSearchIndex, existing: dict[str, Any], times: int) -> None:
+        super().__init__(index, existing)
+        self.times = times
+
+    def put_mapping(self, index: str, body: dict[str, Any]) -> None:
+        before = self.existing["mappings"]["_meta"]
+        super().put_mapping(index, body)
+        if self.times:
+            self.times -= 1
+            self.existing["mappings"]["_meta"] = before
+
+
+def test_hybrid_settings_that_a_mapping_update_overwrites_are_written_again() -> None:
+    index = OpenSearchIndex("http://127.0.0.1:1", "docs", tiny_bundle())
+    settings = HybridSettings(weights=(0.3, 0.7))
+    ForgetfulServer(index, made_with({}), times=2)
+    index.keep_hybrid_settings(settings)
+    assert index.hybrid_settings() == settings
+    assert index.open() is not None  # the binding is there, too
+    ForgetfulServer(index, made_with({}), times=1000)
+    with pytest.raises(IndexingError, match="others change its mapping all the time"):
+        index.keep_hybrid_settings(settings)
