@@ -52,7 +52,7 @@ def tiny_bundle(
             },
             "text": {"max_length": 16, "query_prefix": "query: "},
             "numerics": {"precision": precision, "scheme": "none", "batch_invariant": True},
-            "graph": {"inputs": ["input_ids"], "opset": 17, "ir_version": 8},
+            "graph": {"inputs": ["input_ids", "attention_mask"], "opset": 17, "ir_version": 8},
         }
     )
     return ModelBundle(path=Path(path), manifest=manifest)

@@ -61,7 +61,7 @@ def write_manifest(folder: Path, **changes: object) -> None:
         embedding=Embedding(dimension=2, pooling="mean", normalize=True, similarity="cosine"),
         text=Text(max_length=16),
         numerics=Numerics(precision="fp32", scheme="as trained", batch_invariant=False),
-        graph=Graph(inputs=("x",), opset=17, ir_version=8),
+        graph=Graph(inputs=("input_ids", "attention_mask"), opset=17, ir_version=8),
     )
     content = manifest_bytes(manifest)
     if changes:  # as somebody would write it who knows how to leave out the checksum

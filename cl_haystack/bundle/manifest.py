@@ -4,9 +4,9 @@ The models below are the format. They are frozen and refuse unknown fields, so a
 one that this version understands whole.
 """
 
-from typing import Annotated, Any, Final, Literal, get_args
+from typing import Annotated, Any, Final, Literal, Self, get_args
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 from typing_extensions import TypedDict
 
 FORMAT: Final = "cl-haystack-bundle"
@@ -45,10 +45,16 @@ class Embedding(_Section):
     """The vectors that the model makes."""
 
     dimension: int = Field(gt=0, le=65_536)
-    matryoshka_dimensions: tuple[int, ...] = ()
+    matryoshka_dimensions: tuple[Annotated[int, Field(gt=0, le=65_536)], ...] = ()
     pooling: Pooling
     normalize: bool
     similarity: Similarity
+
+    @model_validator(mode="after")
+    def _check_prefixes(self) -> Self:
+        if too_long := [size for size in self.matryoshka_dimensions if size >= self.dimension]:
+            raise ValueError(f"matryoshka_dimensions has {too_long[0]}, of {self.dimension} in all")
+        return self
 
 
 class Text(_Section):
@@ -73,10 +79,25 @@ class Numerics(_Section):
     batch_invariant: bool
 
 
+InputName = Literal["input_ids", "attention_mask", "token_type_ids"]
+_NEEDED_INPUTS: tuple[InputName, ...] = ("input_ids", "attention_mask")
+
+
+def _check_inputs(inputs: tuple[InputName, ...]) -> tuple[InputName, ...]:
+    if missing := [name for name in _NEEDED_INPUTS if name not in inputs]:
+        raise ValueError(f"{missing[0]} is missing")
+    return inputs
+
+
 class Graph(_Section):
     """Inputs, output and operator versions of ``model.onnx``."""
 
-    inputs: tuple[str, ...]
+    inputs: Annotated[
+        tuple[InputName, ...],
+        AfterValidator(_check_inputs),
+        Field(json_schema_extra={"allOf": [{"contains": {"const": name}} for name in _NEEDED_INPUTS]}),
+    ]
+    """The encoder knows what to feed these and no others."""
     output: str = OUTPUT_NAME
     opset: int = Field(gt=0)
     ir_version: int = Field(gt=0)

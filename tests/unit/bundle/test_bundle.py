@@ -129,6 +129,19 @@ def test_swapped_tokenizer_changes_the_fingerprint(folder: Path) -> None:
         ({"text": {"max_length": "16"}}, "text.max_length"),
         ({"text": {"max_length": True}}, "text.max_length"),
         ({"text": {"max_length": 32}}, "states fingerprint"),
+        (
+            {
+                "embedding": {
+                    "dimension": 2,
+                    "matryoshka_dimensions": [3, 2],
+                    "pooling": "mean",
+                    "normalize": True,
+                    "similarity": "cosine",
+                }
+            },
+            "has 3, of 2 in all",
+        ),
+        ({"graph": {"inputs": ["input_ids"], "opset": 17, "ir_version": 8}}, "attention_mask is missing"),
     ],
 )
 def test_foreign_manifest_is_refused(folder: Path, changes: dict[str, object], message: str) -> None:

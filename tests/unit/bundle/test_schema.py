@@ -17,6 +17,8 @@ from cl_haystack.bundle.schema import schema_text
 from cl_haystack.errors import BundleError
 from tests.tiny_bundle import write_manifest
 
+EMBEDDING = {"dimension": 2, "pooling": "mean", "normalize": True, "similarity": "cosine"}
+GRAPH = {"opset": 17, "ir_version": 8}
 DOCS = Path(__file__).parents[3] / "docs"
 
 
@@ -40,6 +42,14 @@ def test_schema_in_the_docs_is_the_schema_of_the_code() -> None:
         {"text": {"max_length": "16"}},
         {"text": {"max_length": 0}},
         {"embedding": {"dimension": 2, "pooling": "sum", "normalize": True, "similarity": "cosine"}},
+        {"embedding": EMBEDDING | {"matryoshka_dimensions": [1]}},
+        {"embedding": EMBEDDING | {"matryoshka_dimensions": [0]}},
+        {"embedding": EMBEDDING | {"matryoshka_dimensions": [-3]}},
+        {"graph": GRAPH | {"inputs": ["token_type_ids", "attention_mask", "input_ids"]}},
+        {"graph": GRAPH | {"inputs": ["input_ids", "position_ids"]}},
+        {"graph": GRAPH | {"inputs": ["input_ids", "attention_mask", "position_ids"]}},
+        {"graph": GRAPH | {"inputs": ["input_ids", "token_type_ids"]}},
+        {"graph": GRAPH | {"inputs": []}},
         {"quality": [{"dataset": "d", "metric": "m", "value": 1, "ci95": [0.5]}]},
         {"quality": [{"dataset": "d", "metric": "m", "value": 1, "ci95": [0.5, 1.5]}]},
         {"parity": None, "training": {"any": ["thing", None]}},
