@@ -87,14 +87,11 @@ def weights_digest(checkpoint: Path) -> str:
 
 def file_entry(path: Path) -> FileEntry:
     """Hash and measure a file."""
-    size = path.stat().st_size
-    if not size:  # which cannot be mapped
-        return FileEntry(sha256=hashlib.sha256().hexdigest(), bytes=0)
-    # Mapped, 90 MB take 102 ms where reading takes 111 and SHA-256 alone 97 (best of 15 on a busy core).
-    with path.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as data:
-        if hasattr(mmap, "MADV_SEQUENTIAL"):
-            data.madvise(mmap.MADV_SEQUENTIAL)
-        return FileEntry(sha256=hashlib.sha256(data).hexdigest(), bytes=size)
+    # Read, 90 MB take 71 ms of processor time; mapped 61, but a mapped file that is cut short meanwhile ends
+    # the process (SIGBUS).
+    with path.open("rb") as stream:
+        digest = hashlib.file_digest(stream, "sha256").hexdigest()
+        return FileEntry(sha256=digest, bytes=stream.tell())
 
 
 def _tensor_digests(file: Path) -> Iterator[str]:

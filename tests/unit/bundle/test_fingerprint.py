@@ -1,5 +1,7 @@
 """Identities: what must change them does, what must not does not."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -80,3 +82,19 @@ def test_prefixes_are_told_apart(query: str, document: str) -> None:
     one = space_id("w", EMBEDDING, Text(max_length=16, query_prefix=query, document_prefix=document))
     other = space_id("w", EMBEDDING, Text(max_length=16, query_prefix=document, document_prefix=query))
     assert (one == other) == (query == document)
+
+
+def test_a_file_that_is_cut_short_while_it_is_hashed_ends_no_process(tmp_path: Path) -> None:
+    code = f"""
+import os, pathlib, threading, time
+from cl_haystack.bundle.fingerprint import file_entry
+file = pathlib.Path({str(tmp_path / "file")!r})
+file.touch()
+os.truncate(file, 400_000_000)  # sparse: it takes no space
+def cut():
+    time.sleep(0.02)
+    os.truncate(file, 0)
+threading.Thread(target=cut).start()
+assert file_entry(file).bytes <= 400_000_000
+"""
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
