@@ -7,6 +7,7 @@ hold, what is read back is only what :func:`pack` writes, so there is nothing to
 import hashlib
 import shutil
 import stat
+import struct
 import tempfile
 import zipfile
 from collections.abc import Iterator
@@ -20,6 +21,12 @@ from cl_haystack.bundle.verification import check_hash, check_identity, check_na
 from cl_haystack.errors import BundleError, quote
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the first date that a ZIP can state
+_MAX_FILE_BYTES = sum(MAX_BYTES.values()) + 1_000_000
+# The record at the end of a ZIP: signature, four counts, size and place of the table of contents, comment.
+_END = struct.Struct("<4s4H2LH")
+_END_SIGNATURE, _ZIP64_SIGNATURE = b"PK\5\6", b"PK\6\7"
+_ZIP64_LOCATOR_BYTES = 20
+_MAX_CONTENTS_BYTES = 1_000 * len(MAX_BYTES)  # an entry has 46 bytes and its name
 _AGAIN = "get the file again, or pack the bundle with `cl-haystack bundle pack`"
 # What zipfile raises over damaged bytes.
 _DAMAGE = (zipfile.BadZipFile, NotImplementedError, EOFError, ValueError, RuntimeError)
@@ -166,7 +173,30 @@ def open_packed(file: Path) -> Iterator[PackedBundle]:
     :raises BundleError: the file is damaged, or holds what a bundle does not.
     """
     try:
+        _check_contents_size(file)
         with zipfile.ZipFile(file) as archive:
             yield PackedBundle(file, archive)
     except (*_DAMAGE, OSError) as error:
         raise BundleError(file, f"is not a packed bundle, or damaged ({error}); {_AGAIN}") from error
+
+
+def _check_contents_size(file: Path) -> None:
+    """Refuse a table of contents that no packed bundle has, before ``zipfile`` reads it into memory."""
+    size = file.stat().st_size
+    if size > _MAX_FILE_BYTES:
+        raise BundleError(
+            file, f"has {size:,} bytes, at most {_MAX_FILE_BYTES:,} are allowed; it is not a packed bundle"
+        )
+    tail_bytes = _ZIP64_LOCATOR_BYTES + _END.size
+    with file.open("rb") as stream:
+        stream.seek(max(0, size - tail_bytes))
+        tail = stream.read(tail_bytes).rjust(tail_bytes, b"\0")
+    signature, *_, contents_bytes, _, comment_bytes = _END.unpack(tail[_ZIP64_LOCATOR_BYTES:])
+    if signature != _END_SIGNATURE or comment_bytes or tail.startswith(_ZIP64_SIGNATURE):
+        raise BundleError(file, f"is not a packed bundle, or damaged (its end is not as packed); {_AGAIN}")
+    if contents_bytes > _MAX_CONTENTS_BYTES:
+        raise BundleError(
+            file,
+            f"has a table of contents of {contents_bytes:,} bytes, at most {_MAX_CONTENTS_BYTES:,} are "
+            f"allowed; refused: {_AGAIN}",
+        )

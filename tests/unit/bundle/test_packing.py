@@ -265,3 +265,24 @@ def test_names_in_the_manifest_of_a_packed_bundle(folder: Path, tmp_path: Path) 
         for file in folder.iterdir():
             archive.write(file, file.name)
     assert "names '../evil'" in refused(tmp_path / "evil.zip")
+
+
+def test_a_table_of_contents_without_end_is_not_read(packed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with rebuilt(packed) as archive:
+        for number in range(200):
+            archive.writestr(f"{number:060}", b"")
+    monkeypatch.setattr(zipfile.ZipFile, "infolist", None)
+    assert "a table of contents of" in refused(packed)
+
+
+def test_a_table_of_contents_that_is_told_of_elsewhere_is_not_read(packed: Path) -> None:
+    content = packed.read_bytes()
+    packed.write_bytes(content[:-22] + b"PK\6\7" + bytes(16) + content[-22:])
+    assert "its end is not as packed" in refused(packed)
+    packed.write_bytes(content[:-2] + b"\2\0ab")
+    assert "its end is not as packed" in refused(packed)
+
+
+def test_a_file_larger_than_any_bundle(packed: Path) -> None:
+    os.truncate(packed, sum(files.MAX_BYTES.values()) + 1_000_001)
+    assert "it is not a packed bundle" in refused(packed)
