@@ -167,7 +167,7 @@ class ModelBundle:
         :param private: whether a new repository is private; None takes the organisation's default.
         :param token: access token; None takes the one of ``hf auth login`` or ``HF_TOKEN``.
         :returns: the commit, for ``pull(…, revision=…)``.
-        :raises HubError: the hub cannot be reached, or refuses.
+        :raises HubError: the hub cannot be reached or refuses, or the repository holds something else.
         :raises BundleError: the bundle is damaged.
         """
         from cl_haystack.bundle.hub import upload

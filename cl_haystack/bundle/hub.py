@@ -15,10 +15,12 @@ from cl_haystack.bundle.files import MAX_BYTES
 from cl_haystack.bundle.manifest import MANIFEST_FILE, Manifest
 from cl_haystack.bundle.manifest_file import parse_manifest
 from cl_haystack.bundle.verification import check_names
-from cl_haystack.errors import BundleError, HubError
+from cl_haystack.errors import BundleError, HubError, quote
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
+
+_IN_NEW_REPOSITORIES = {".gitattributes"}
 
 
 class HubRepository:
@@ -90,16 +92,24 @@ def upload(
 
     :param directory: the bundle, verified.
     :param manifest: its manifest.
-    :param repo_id: made where it is missing.
+    :param repo_id: made where it is missing; one that exists must hold a bundle, or nothing.
     :param revision: branch to commit to; None takes the main branch.
     :param private: whether a new repository is private; None takes the hub's default.
     :param token: access token; None takes the user's own.
     :returns: the commit.
-    :raises HubError: the hub cannot be reached, or refuses.
+    :raises HubError: the hub cannot be reached or refuses, or the repository holds something else.
     """
     api = _client(token)
     with _hub_errors(repo_id):
         api.create_repo(repo_id, private=private, exist_ok=True)
+        found = {file.rfilename for file in api.model_info(repo_id, revision=revision).siblings or []}
+    if MANIFEST_FILE not in found and (foreign := sorted(found - _IN_NEW_REPOSITORIES)):
+        raise HubError(
+            repo_id,
+            f"holds {quote(foreign[0])} and no {MANIFEST_FILE}: it is not a bundle, and would be changed; "
+            "push to another repository",
+        )
+    with _hub_errors(repo_id):
         commit = api.upload_folder(
             repo_id=repo_id,
             folder_path=directory,

@@ -9,6 +9,7 @@ from huggingface_hub import HfApi
 from cl_haystack.bundle import ModelBundle, files
 from cl_haystack.errors import BundleError, HubError
 from tests.fake_hub import REPOSITORY, FakeHub
+from tests.tiny_bundle import write_manifest
 
 
 @pytest.fixture
@@ -109,6 +110,22 @@ def test_damaged_bundle_is_not_pushed(hub: FakeHub, folder: Path) -> None:
     with pytest.raises(BundleError, match="SHA-256"):
         bundle.push(REPOSITORY)
     assert not hub.files
+
+
+def test_a_repository_of_something_else_is_kept(hub: FakeHub, folder: Path) -> None:
+    hub.files |= {".gitattributes": b"", "model.onnx": b"another's", "README.md": b"another's"}
+    before = dict(hub.files)
+    with pytest.raises(HubError, match=r"holds 'README\.md' and no manifest\.json"):
+        ModelBundle.load(folder).push(REPOSITORY)
+    assert hub.files == before
+
+
+def test_a_new_repository_and_an_older_bundle_are_pushed_to(hub: FakeHub, folder: Path) -> None:
+    hub.files[".gitattributes"] = b""  # the hub makes it
+    ModelBundle.load(folder).push(REPOSITORY)
+    write_manifest(folder, name="newer")
+    ModelBundle.load(folder).push(REPOSITORY)
+    assert ModelBundle.pull(REPOSITORY).name == "newer"
 
 
 def test_existing_folder_is_kept(pushed: FakeHub, folder: Path) -> None:
