@@ -12,7 +12,7 @@ from cl_haystack.cli.console import err, out, print_json, progress_bar
 
 if TYPE_CHECKING:
     from cl_haystack.bundle import Manifest
-    from cl_haystack.bundle.manifest import Parity, Quality
+    from cl_haystack.bundle.manifest import Calibration, Parity, Quality, Threshold
 
 _HASH_CHARS = 16
 _EXCERPT_CHARS = 200
@@ -112,7 +112,10 @@ def _sections(manifest: "Manifest") -> Iterator[tuple[str, dict[str, str]]]:
             "text": f"at most {text.max_length:,} tokens",
             "query prefix": repr(text.query_prefix),
             "document prefix": repr(text.document_prefix),
-            "precision": f"{manifest.numerics.precision} ({manifest.numerics.scheme})",
+            "precision": (
+                f"{manifest.numerics.precision} ({manifest.numerics.scheme}); a text's vector "
+                f"{'does not depend' if manifest.numerics.batch_invariant else 'may depend'} on its batch"
+            ),
             "graph": f"opset {graph.opset}, IR version {graph.ir_version}, inputs {', '.join(graph.inputs)}",
         },
     )
@@ -122,6 +125,7 @@ def _sections(manifest: "Manifest") -> Iterator[tuple[str, dict[str, str]]]:
         {
             "parity with torch": _parity_line(manifest.parity),
             "quality": _list(map(_quality_line, manifest.quality)) or "not measured",
+            **_calibration(manifest.calibration),
         },
     )
     entries, made_with = manifest.files.items(), manifest.producer.items()
@@ -212,6 +216,22 @@ def _quality_line(quality: "Quality") -> str:
     before = quality.before
     gain = "" if before is None else f"; before {before:.4f}, change {quality.value - before:+.4f}"
     return f"{quality.dataset}: {quality.metric} {quality.value:.4f}{interval}{gain}"
+
+
+def _calibration(calibration: "Calibration") -> dict[str, str]:
+    rows = {"int8 scale": f"{calibration['int8_scale']:.6g}"} if "int8_scale" in calibration else {}
+    if thresholds := calibration.get("thresholds"):
+        rows["thresholds"] = _list(_threshold_line(*named) for named in thresholds.items())
+    return rows
+
+
+def _threshold_line(name: str, threshold: "Threshold") -> str:
+    low, high = threshold.precision_ci95
+    return (
+        f"{name}: score ≥ {threshold.score:.4f}, precision {threshold.precision:.3f} [{low:.3f}, {high:.3f}] "
+        f"for {threshold.wanted_precision:.3f} wanted, recall {threshold.recall:.3f}, "
+        f"on {threshold.pairs:,} pairs of {threshold.dataset}"
+    )
 
 
 def _printable(line: str) -> str:

@@ -84,6 +84,33 @@ def test_inspect_lines_up(folder: Path, run: Run, width: int) -> None:
         assert expected in text
 
 
+def test_inspect_tells_what_was_calibrated_and_what_is_promised(folder: Path, run: Run) -> None:
+    threshold = {
+        "score": 0.81,
+        "wanted_precision": 0.95,
+        "precision": 0.97,
+        "precision_ci95": [0.951, 0.985],
+        "recall": 0.6,
+        "pairs": 1200,
+        "positives": 400,
+        "dataset": "pairs.jsonl",
+        "sha256": "a" * 64,
+    }
+    calibration = {"int8_scale": 312.5, "thresholds": {"duplicate": threshold, "related": threshold}}
+    write_manifest(folder, calibration=calibration)
+    shown = " ".join(run("inspect", folder, width=200).split())
+    assert "int8 scale 312.5" in shown
+    for name in ("duplicate", "related"):
+        assert (
+            f"- {name}: score ≥ 0.8100, precision 0.970 [0.951, 0.985] for 0.950 wanted, recall 0.600"
+            in shown
+        )
+    assert "fp32 (as trained); a text's vector may depend on its batch" in shown
+    numerics = {"precision": "fp32", "scheme": "as trained", "batch_invariant": True}
+    write_manifest(folder, numerics=numerics)
+    assert "a text's vector does not depend on its batch" in " ".join(run("inspect", folder).split())
+
+
 def test_inspect_of_a_bundle_that_says_little(folder: Path, run: Run) -> None:
     shown = run("inspect", folder)
     assert "the checkpoint was exported as it was" in shown
