@@ -160,13 +160,14 @@ class RequestBuilder:
         """Search for the documents that are near enough to a query, however many they are.
 
         The threshold is part of the vector search: it looks for what reaches it, not for the nearest few.
-        It is as approximate as HNSW is; ``exact`` misses nothing.
+        It is as approximate as HNSW is; ``exact`` misses nothing, and of a binary index every search is,
+        because OpenSearch has no other.
 
         :param query_embedding: the query's vector.
         :param min_score: least score, as documents show it, or the name of a threshold that the bundle was
             calibrated with, such as ``duplicate``.
         :param top_k: most documents to return, the best of them; no search returns more than 10,000.
-        :param filters: Haystack filters, applied inside the vector search.
+        :param filters: Haystack filters.
         :param with_embedding: return the documents' vectors too.
         :param exact: compare with every vector that the filters leave; of a quantized index this alone gives
             scores of full vectors.
@@ -184,7 +185,7 @@ class RequestBuilder:
             "nested_fields": self.nested_fields,
         }
         row = self._valid(query_embedding)
-        if exact:
+        if exact or self.form.data_type == "binary":
             return SearchRequest(exact_body(row, space_type=self.space_type, **options))
         return SearchRequest(radial_body(row, **options))
 

@@ -79,6 +79,9 @@ def test_vectors_are_stored_and_asked_in_the_form_of_the_index(make_index: MakeI
         differing = np.unpackbits((expected ^ as_bits(query[np.newaxis])).view(np.uint8), axis=1).sum(axis=1)
         scores = 1 / (1 + differing.astype(np.float64))
     np.testing.assert_allclose([hit.score or 0 for hit in found], np.sort(scores)[::-1][:10], atol=1e-4)
+    least = float(np.sort(scores)[-10]) - 1e-6
+    near = reader.radial(query, min_score=least)
+    assert {hit.id for hit in near} == {documents[number].id for number in np.flatnonzero(scores >= least)}
     again = index_documents(documents, reader, encoder)
     assert (again.skipped, again.written) == (60, 0)
 
