@@ -82,12 +82,15 @@ class ScheduledBatches(Dataset[TrainingBatch]):
 
     def __getitem__(self, step: int) -> TrainingBatch:
         batch = self._schedule[step]
-        rows = self.rows(step)
+        training_set = self._sets[batch.training_set]
+        rows = training_set.pairs.rows(batch.rows)
         anchors = [row["anchor"] for row in rows]
         owned = [(i, negative) for i, row in enumerate(rows) for negative in row["negatives"]]
-        candidates = [row["positive"] for row in rows] + [negative for _, negative in owned]
+        positives = [row["positive"] for row in rows]
+        if training_set.loss.in_batch_negatives:
+            owned = _each_once(owned, positives)
+        candidates = positives + [negative for _, negative in owned]
         owners = [*range(len(rows)), *(owner for owner, _ in owned)]
-        training_set = self._sets[batch.training_set]
         guide = self._guide if training_set.needs_guide else None
         facts = _facts(rows, anchors, candidates, owners)
         if training_set.uses_candidate_scores:
@@ -99,15 +102,21 @@ class ScheduledBatches(Dataset[TrainingBatch]):
             "facts": facts,
         }
 
-    def rows(self, step: int) -> list[dict[str, Any]]:
-        """Return the pairs of a step as they are stored."""
-        batch = self._schedule[step]
-        return self._sets[batch.training_set].pairs.rows(batch.rows)
-
 
 def as_batch(facts: dict[str, Tensor]) -> Batch:
     """Turn the facts of a collated batch into what a loss takes."""
     return Batch(**facts)
+
+
+def _each_once(owned: Sequence[tuple[int, str]], positives: Sequence[str]) -> list[tuple[int, str]]:
+    """Leave out negatives that stand in the batch already: all anchors meet all candidates there.
+
+    The schedule keeps texts apart as they were at the beginning; negatives that are mined anew may meet.
+    """
+    first_owner = dict.fromkeys(positives, -1)
+    for owner, negative in owned:
+        first_owner.setdefault(negative, owner)
+    return [(owner, text) for text, owner in first_owner.items() if owner >= 0]
 
 
 def _facts(

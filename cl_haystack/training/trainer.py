@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from accelerate import PartialState
+from accelerate.utils import broadcast_object_list
 from transformers import PrinterCallback, TrainerCallback
 
 from cl_haystack.bundle.fingerprint import weights_digest
@@ -138,13 +139,14 @@ class ContrastiveTrainer:
         self._stop = None if state is None else StopRequest()
         listening = nullcontext() if self._stop is None else self._stop.listening()
         with tempfile.TemporaryDirectory() as nowhere, listening:  # to a wish to stop
-            folder = Path(nowhere) if state is None else Path(state)
+            folder = Path(broadcast_object_list([nowhere])[0]) if state is None else Path(state)
             last = self._open_state(folder, sets, task, devices, resume=resume)
             loop = self._prepare(sets, schedule, devices, folder, task, on_progress)
             try:
-                seconds = self._run(loop, folder, last)
+                seconds = self._run(loop, folder, last, sets, schedule)
             finally:
                 merge_adapters(self.encoder)
+            devices.wait_for_everyone()  # the folder of the first, which all read from, goes with this block
             history, steps = loop.state.log_history, loop.state.global_step
         self._finish()
         report = make_report(sets, schedule, history, steps=steps, seconds=seconds, scores=self._scores(sets))
@@ -312,7 +314,7 @@ class ContrastiveTrainer:
         model = TrainedModel(self.encoder, [s.loss for s in sets], self.config.mini_batch_size)
         guide = self._guide(sets)
         shares = [share_of(batch, devices.process_index, devices.num_processes) for batch in schedule]
-        self._batches = ScheduledBatches(
+        batches = ScheduledBatches(
             sets, shares, self._prompting(self.encoder), None if guide is None else self._prompting(guide)
         )
         callbacks = [*self._callbacks, TellProgress(on_progress, _pairs_done(schedule, self.config))]
@@ -333,7 +335,7 @@ class ContrastiveTrainer:
                 precision=self._precision,
                 evaluates=task is not None,
             ),
-            batches=self._batches,
+            batches=batches,
             optimizer=make_optimizer(model, self.config),
             guide=guide,
             evaluate=None if task is None else self._evaluation(task, folder),
@@ -366,13 +368,20 @@ class ContrastiveTrainer:
             self._guide_model, max_length=self.config.max_length, device=self._device
         ).requires_grad_(requires_grad=False)
 
-    def _run(self, loop: TrainingLoop, folder: Path, last: Path | None) -> float:
+    def _run(
+        self,
+        loop: TrainingLoop,
+        folder: Path,
+        last: Path | None,
+        sets: Sequence[TrainingSet],
+        schedule: Sequence[ScheduledBatch],
+    ) -> float:
         started = time.perf_counter()
         try:
             loop.train(resume_from_checkpoint=None if last is None else str(last))
             loop.check_weights()
         except NotFiniteError as error:
-            raise self._not_finite(error, folder) from None
+            raise self._not_finite(error, folder, sets, schedule) from None
         stopped_by = None if self._stop is None else self._stop.signal
         if stopped_by is not None and loop.state.global_step < loop.state.max_steps:
             raise TrainingInterruptedError(
@@ -382,17 +391,23 @@ class ContrastiveTrainer:
             )
         return time.perf_counter() - started
 
-    def _not_finite(self, error: NotFiniteError, folder: Path) -> TrainingError:
-        """Save the batch of the step that went wrong, and name it."""
+    def _not_finite(
+        self,
+        error: NotFiniteError,
+        folder: Path,
+        sets: Sequence[TrainingSet],
+        schedule: Sequence[ScheduledBatch],
+    ) -> TrainingError:
+        """Save the batch of the step that went wrong, of all devices, and name it."""
         first = (error.step - 1) * self.config.gradient_accumulation_steps
-        rows = [
-            row
-            for step in range(first, min(first + self.config.gradient_accumulation_steps, len(self._batches)))
-            for row in self._batches.rows(step)
-        ]
-        file = folder if self._stop is not None else Path.cwd()
-        file = file / f"not-finite-step-{error.step}.jsonl"
-        write_pairs((as_pair(row) for row in rows), file)
+        batches = schedule[first : first + self.config.gradient_accumulation_steps]
+        rows = [row for batch in batches for row in sets[batch.training_set].pairs.rows(batch.rows)]
+        file = Path.cwd() / f"not-finite-step-{error.step}.jsonl"
+        if self._stop is not None:  # beside the states, which a new start removes
+            file = folder.with_name(f"{folder.name}.{file.name}")
+        if self._devices.is_main_process:
+            write_pairs((as_pair(row) for row in rows), file)
+        self._devices.wait_for_everyone()  # the first to fail ends all others
         return TrainingError(
             f"{error}; its batch, which begins with the anchor {quote(rows[0]['anchor'])}, was written to "
             f"{file}; look at its texts, or lower the loss's scale or learning_rate"

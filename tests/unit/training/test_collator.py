@@ -9,7 +9,15 @@ from hypothesis import strategies as st
 
 from cl_haystack.data import Pair
 from cl_haystack.training.collator import Prompting, ScheduledBatches, as_batch
-from cl_haystack.training.losses import Contrastive, CoSENT, DistillKL, EmbeddingDistillation, InfoNCE, Loss
+from cl_haystack.training.losses import (
+    Contrastive,
+    CoSENT,
+    DistillKL,
+    EmbeddingDistillation,
+    InfoNCE,
+    Loss,
+    Triplet,
+)
 from cl_haystack.training.sampling import text_id
 from cl_haystack.training.schedule import ScheduledBatch
 from cl_haystack.training.training_set import TrainingSet
@@ -66,9 +74,18 @@ def test_prefixes_once_and_negatives_behind_the_positives_with_their_owners() ->
 
 
 def test_equal_texts_have_equal_ids() -> None:
-    facts = as_batch(collated(RAGGED, [0, 1, 3], InfoNCE())["facts"])
+    facts = as_batch(collated(RAGGED, [0, 1, 3], EmbeddingDistillation())["facts"])
     assert facts.candidate_ids[0] == facts.candidate_ids[2]  # p0, twice a positive
     assert facts.candidate_ids[1] == facts.candidate_ids[-1]  # p1, a positive and a negative
+
+
+def test_negatives_that_were_mined_anew_count_once_where_rows_meet() -> None:
+    pairs = [Pair(anchor=f"a{i}", positive=f"p{i}", negatives=("same", f"n{i}", "p0")) for i in range(3)]
+    facts = as_batch(collated(pairs, [1, 0, 2], InfoNCE())["facts"])
+    texts = ("p1", "p0", "p2", "same", "n1", "n0", "n2")
+    assert facts.candidate_ids.tolist() == [text_id(text) for text in texts]
+    assert facts.owners.tolist() == [0, 1, 2, 0, 0, 1, 2]
+    assert len(as_batch(collated(pairs, [1, 0, 2], Triplet())["facts"]).owners) == 12
 
 
 def test_columns_stand_in_the_rows_of_their_pairs() -> None:

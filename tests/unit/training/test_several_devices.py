@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 import torch
 
-from cl_haystack.data import RetrievalTask
-from cl_haystack.errors import DataError, TrainingInterruptedError
+from cl_haystack.data import RetrievalTask, read_pairs
+from cl_haystack.errors import DataError, TrainingError, TrainingInterruptedError
 from cl_haystack.training import ContrastiveTrainer, SentenceEncoder
 from cl_haystack.training.losses import CoSENT, InfoNCE
 from cl_haystack.training.training_set import TrainingSet
@@ -146,6 +146,33 @@ def with_too_few_rows(checkpoint: Path, pairs: list[Any]) -> None:
 
 def test_fewer_rows_than_devices(checkpoint: Path) -> None:
     run_together(2, with_too_few_rows, checkpoint, many_pairs(1, negatives=lambda _: 2))
+
+
+def refreshing_without_a_state(checkpoint: Path, folder: Path) -> None:
+    pairs = many_pairs(16)
+    remined = [pair.model_copy(update={"negatives": ("the cat",)}) for pair in pairs]
+    trainer = ContrastiveTrainer(checkpoint, config=changed(**OPTIONS))
+    trainer.train([TrainingSet(pairs, remine=lambda: remined)])
+
+
+def test_all_devices_read_the_negatives_that_one_mined_without_a_state(
+    checkpoint: Path, tmp_path: Path
+) -> None:
+    run_together(2, refreshing_without_a_state, checkpoint, tmp_path)
+
+
+def with_weights_that_are_no_numbers(checkpoint: Path, folder: Path) -> None:
+    trainer = ContrastiveTrainer(checkpoint, config=changed(**OPTIONS))
+    with torch.no_grad():
+        trainer.encoder.transformer.embeddings.word_embeddings.weight.fill_(float("nan"))
+    with pytest.raises(TrainingError, match=r"step 1 is nan.*state\.not-finite-step-1\.jsonl"):
+        trainer.train(many_pairs(8), state=folder / "state")
+
+
+def test_the_batch_of_all_devices_is_saved(checkpoint: Path, tmp_path: Path) -> None:
+    run_together(2, with_weights_that_are_no_numbers, checkpoint, tmp_path)
+    saved = list(read_pairs(tmp_path / "state.not-finite-step-1.jsonl"))
+    assert sorted(pair.anchor for pair in saved) == sorted(pair.anchor for pair in many_pairs(8))
 
 
 if __name__ == "__main__":

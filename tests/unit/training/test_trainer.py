@@ -473,7 +473,7 @@ def test_a_loss_that_becomes_infinite_later_names_its_step_and_leaves_the_state(
     trainer = ContrastiveTrainer(checkpoint, config=config)
     with pytest.raises(TrainingError, match="the loss of step 3 is inf; its batch") as caught:
         trainer.train(pairs, state=tmp_path / "state")
-    (file,) = (tmp_path / "state").glob("not-finite-step-3.jsonl")
+    (file,) = tmp_path.glob("state.not-finite-step-3.jsonl")
     assert str(file) in str(caught.value)
     saved = list(read_pairs(file))
     assert len(saved) == 8
