@@ -23,9 +23,9 @@ from cl_haystack.encoder.query_cache import QueryCache
 from cl_haystack.encoder.runs import Runner
 from cl_haystack.encoder.session import OnnxRuntimeEngine
 from cl_haystack.encoder.settings import Device, EncoderSettings, EngineName, InferencePrecision
-from cl_haystack.encoder.tokenization import TextTokenizer, check_text
+from cl_haystack.encoder.tokenization import TextTokenizer, Tokenized, check_text
 from cl_haystack.encoder.windows import one_ahead, text_windows
-from cl_haystack.errors import BundleError, EncodingError
+from cl_haystack.errors import BundleError, EncodingError, quote
 from cl_haystack.progress import OnProgress, Progress, ignore
 
 Kind = Literal["query", "document"]
@@ -43,7 +43,8 @@ class Encoder:
 
     Any string can be encoded. Lone surrogates count as U+FFFD, NUL reaches the tokenizer as any character
     does. Empty and blank texts are not refused: like the torch model, the encoder returns the vector of the
-    prefix and the special tokens alone. Very long texts cost no more than ``max_length`` tokens (see
+    prefix and the special tokens alone; only where a tokenizer adds none, a text without tokens is an
+    EncodingError. Very long texts cost no more than ``max_length`` tokens (see
     :mod:`cl_haystack.encoder.tokenization` for what is read of them).
 
     Calls from several threads are safe and share the cores; from asyncio use
@@ -132,7 +133,7 @@ class Encoder:
         :param on_progress: told the number of texts encoded so far.
         :returns: float32 ``(num_texts, dim)``, order kept; the caller's own.
         :raises TypeError: ``texts`` is one string, or an element is not a string.
-        :raises EncodingError: the encoder is closed.
+        :raises EncodingError: the encoder is closed, or a text has no tokens at all, not even special ones.
         """
         _check_texts(texts)
         cache = self._query_cache
@@ -154,7 +155,7 @@ class Encoder:
         :param on_progress: told the number of texts encoded so far.
         :returns: float32 ``(num_texts, dim)``, order kept.
         :raises TypeError: ``texts`` is one string, or an element is not a string.
-        :raises EncodingError: the encoder is closed.
+        :raises EncodingError: the encoder is closed, or a text has no tokens at all, not even special ones.
         """
         _check_texts(texts)
         return self._encode(texts, self._prefix("document"), on_progress)
@@ -221,8 +222,18 @@ class Encoder:
     def _blocks(self, texts: Iterable[str], prefix: str) -> Iterator[Vectors]:
         runner = self._open()
         windows = text_windows(texts, runner.window_texts)
-        for window in one_ahead(windows, lambda window: self._tokenizer.tokenize(window, prefix)):
+        for window in one_ahead(windows, lambda window: self._tokenize(window, prefix)):
             yield self._truncate(runner.run_all(window))
+
+    def _tokenize(self, texts: Sequence[str], prefix: str) -> list[Tokenized]:
+        tokenized = self._tokenizer.tokenize(texts, prefix)
+        for text, tokens in zip(texts, tokenized, strict=True):
+            if not tokens.ids:
+                raise EncodingError(
+                    f"the text {quote(text)} has no tokens, and this model's tokenizer adds none of its own: "
+                    "there is nothing to encode; leave such texts out"
+                )
+        return tokenized
 
     def _truncate(self, vectors: Vectors) -> Vectors:
         if self.settings.truncate_dim is None:

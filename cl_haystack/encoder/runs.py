@@ -20,6 +20,7 @@ from cl_haystack.encoder.engine import Engine
 from cl_haystack.encoder.protocol import Vectors
 from cl_haystack.encoder.settings import EncoderSettings
 from cl_haystack.encoder.tokenization import Tokenized
+from cl_haystack.encoder.vectors import check_finite
 from cl_haystack.errors import BundleError
 
 _TOKEN_BUDGET = 512  # of unpadded batches; throughput is flat from here on, and small keeps the memory small
@@ -56,9 +57,8 @@ class Runner:
         # runs as threads fill the gaps. More, from however many callers, would only hold memory.
         self._num_runs = settings.num_threads if settings.device == "cpu" else 1
         self._slots = threading.BoundedSemaphore(self._num_runs)
-        int8 = bundle.precision == "int8"
-        self._pads = settings.device != "cpu" and not int8
-        self._shares = bundle.manifest.numerics.batch_invariant and not int8
+        self._pads = settings.device != "cpu"
+        self._shares = bundle.manifest.numerics.batch_invariant and bundle.precision != "int8"
 
     @property
     def window_texts(self) -> int:
@@ -106,12 +106,19 @@ class Runner:
             inputs["attention_mask"][row, filled] = 1
             if "token_type_ids" in inputs:
                 inputs["token_type_ids"][row, filled] = text.type_ids
-        with self._slots:
-            vectors = self._engine.run(inputs, self._bundle.manifest.graph.output)
+        try:
+            with self._slots:
+                vectors = self._engine.run(inputs, self._bundle.manifest.graph.output)
+        except Exception as error:  # the engines' own share no other base
+            raise BundleError(
+                self._bundle.model_file,
+                f"cannot be run on texts of {shape[1]} tokens ({error}); unless memory ran out, export it again",
+            ) from error
         if vectors.shape != (len(batch), self._bundle.dimension):
             raise BundleError(
                 self._bundle.model_file,
                 f"gives vectors of {vectors.shape[-1]} dimensions, the manifest says "
                 f"{self._bundle.dimension}; export the bundle again",
             )
+        check_finite(vectors)
         return vectors

@@ -37,11 +37,16 @@ class OnnxRuntimeEngine:
     :param model_file: the ONNX graph.
     :param settings: device, threads, spinning and memory arena are used here.
     :param dynamic_int8: the graph quantizes its activations while it runs.
-    :raises EncodingError: the device cannot be used (onnxruntime would fall back silently).
+    :raises EncodingError: the device cannot be used, or not for int8 (onnxruntime would fall back silently).
     :raises BundleError: onnxruntime cannot load the graph.
     """
 
     def __init__(self, model_file: Path, settings: EncoderSettings, *, dynamic_int8: bool = False) -> None:
+        if dynamic_int8 and settings.device == "cuda":
+            raise EncodingError(
+                "device 'cuda' was asked for, but onnxruntime has no CUDA kernels for the products of an "
+                "int8 bundle and would run them on the CPU; use a bundle in fp16, or device='cpu'"
+            )
         _warn_of_two_runtimes()
         wanted = _PROVIDERS[settings.device]
         available = onnxruntime.get_available_providers()

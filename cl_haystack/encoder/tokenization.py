@@ -17,7 +17,7 @@ from pathlib import Path
 
 from tokenizers import Encoding, Tokenizer
 
-from cl_haystack.errors import BundleError
+from cl_haystack.errors import BundleError, ConfigurationError, EncodingError
 
 REPLACEMENT_CHARACTER = "\ufffd"
 # The first cut: English has about five characters a token, so one cut nearly always does.
@@ -32,6 +32,7 @@ _MARGIN_WORDS = 16
 _MAX_CHARS_TO_WHITESPACE = 1_000
 # Longer texts are left to the library's threads, which let other Python threads run meanwhile.
 _MAX_QUERY_CHARS = 500
+_PROBE = "a"  # whatever it gives: only that it can be tokenized counts
 _WHITESPACE = re.compile(r"\s")
 
 
@@ -52,9 +53,16 @@ class TextTokenizer:
 
     :param tokenizer: a fast tokenizer; its own padding and truncation are replaced.
     :param max_length: most tokens of a text, special tokens included.
+    :raises ConfigurationError: the special tokens alone are as many.
     """
 
     def __init__(self, tokenizer: Tokenizer, max_length: int) -> None:
+        if max_length <= (num_special := tokenizer.num_special_tokens_to_add(is_pair=False)):
+            # the library would truncate nothing then
+            raise ConfigurationError(
+                f"max_length is {max_length} tokens, of which the tokenizer's special tokens take "
+                f"{num_special}; choose a greater length"
+            )
         self._max_length = max_length
         self._tokenizer = tokenizer
         self._tokenizer.no_padding()
@@ -68,12 +76,14 @@ class TextTokenizer:
         :param file: ``tokenizer.json``.
         :param max_length: most tokens of a text, special tokens included.
         :returns: the tokenizer.
-        :raises BundleError: the file is not a tokenizer.
+        :raises BundleError: the file is not a tokenizer, or none that can tokenize.
         """
         try:
-            return cls(Tokenizer.from_file(str(file)), max_length)
+            tokenizer = cls(Tokenizer.from_file(str(file)), max_length)
+            tokenizer._encode([_PROBE], with_words=False)
         except Exception as error:  # the library raises bare Exception for any fault
             raise BundleError(file, f"is not a tokenizer that can be loaded ({error})") from error
+        return tokenizer
 
     def tokenize(self, texts: Sequence[str], prefix: str = "") -> list[Tokenized]:
         """Tokenize texts, order kept.
@@ -82,6 +92,7 @@ class TextTokenizer:
         :param prefix: put before every text.
         :returns: one entry a text.
         :raises TypeError: an element is not a string; its position is named.
+        :raises EncodingError: the library fails.
         """
         prepared = [_prepare(text, prefix, position, self._max_chars) for position, text in enumerate(texts)]
         cuts = [self._first_cut(text) for text in prepared]
@@ -96,6 +107,15 @@ class TextTokenizer:
         return [Tokenized(ids=encoding.ids, type_ids=encoding.type_ids) for encoding in encodings]
 
     def _encode(self, texts: list[str], *, with_words: bool) -> list[Encoding]:
+        try:
+            return self._encode_or_panic(texts, with_words=with_words)
+        except BaseException as error:
+            # Of a tokenizer.json made to do harm, or a bug of the library. It says so on standard error too.
+            if type(error).__name__ != "PanicException":
+                raise
+            raise EncodingError(f"the tokenizer library failed ({error}); is its file damaged?") from error
+
+    def _encode_or_panic(self, texts: list[str], *, with_words: bool) -> list[Encoding]:
         # One query is done before another thread would have woken up: 26 microseconds against 46.
         if len(texts) == 1 and len(texts[0]) <= _MAX_QUERY_CHARS:
             return [self._tokenizer.encode(texts[0])]

@@ -17,8 +17,9 @@ def check_finite(vectors: Vectors) -> None:
     :param vectors: ``(num_texts, dim)``.
     :raises EncodingError: a vector holds NaN or infinity.
     """
-    broken = int((~np.isfinite(vectors).all(axis=1)).sum())
-    if broken:
+    finite = np.isfinite(vectors)
+    if not finite.all():
+        broken = int((~finite.all(axis=1)).sum())
         raise EncodingError(
             f"the encoder returned NaN or infinity for {broken} texts; its weights are broken"
         )

@@ -2,8 +2,11 @@
 
 import gc
 import json
+import shutil
 import threading
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -97,6 +100,14 @@ def test_device_that_is_not_there_is_refused(bundle: Path) -> None:
         Encoder.load(bundle, device="cuda")
 
 
+def test_int8_on_cuda_would_run_on_the_cpu(bundle: Path) -> None:
+    loaded = ModelBundle.load(bundle)
+    numerics = loaded.manifest.numerics.model_copy(update={"precision": "int8"})
+    int8 = ModelBundle(loaded.path, loaded.manifest.model_copy(update={"numerics": numerics}))
+    with pytest.raises(EncodingError, match="use a bundle in fp16"):
+        Encoder.load(int8, device="cuda")
+
+
 def test_bound_memory_changes_no_bit(encoder: Encoder) -> None:
     """What CUDA runs through, on the provider that is here."""
     engine = encoder._open()._engine
@@ -138,8 +149,6 @@ def test_replaced_bundle_is_another_bundle(tmp_path: Path) -> None:
 
 
 def test_manifest_that_lies_about_its_dimension(bundle: Path, tmp_path: Path) -> None:
-    import shutil
-
     copy = tmp_path / "copy"
     shutil.copytree(bundle, copy)
     manifest = json.loads((copy / "manifest.json").read_text())
@@ -148,3 +157,49 @@ def test_manifest_that_lies_about_its_dimension(bundle: Path, tmp_path: Path) ->
     (copy / "manifest.json").write_text(json.dumps(manifest))
     with pytest.raises(BundleError, match="17"):
         Encoder.load(copy).encode_queries(["cat"])
+
+
+def with_tokenizer(bundle: Path, copy: Path, change: Callable[[dict[str, Any]], object]) -> Encoder:
+    shutil.copytree(bundle, copy)
+    content = json.loads((copy / "tokenizer.json").read_text())
+    change(content)
+    (copy / "tokenizer.json").write_text(json.dumps(content))
+    return Encoder(ModelBundle(copy, ModelBundle.load(bundle).manifest))
+
+
+@pytest.mark.parametrize("text", ["", "  \n"])
+def test_a_text_without_any_token_is_refused(bundle: Path, tmp_path: Path, text: str) -> None:
+    encoder = with_tokenizer(bundle, tmp_path / "copy", lambda content: content.update(post_processor=None))
+    assert encoder.encode_documents(["cat", text]).any()  # the prefix has tokens
+    text_settings = encoder.bundle.manifest.text.model_copy(update={"document_prefix": ""})
+    manifest = encoder.bundle.manifest.model_copy(update={"text": text_settings})
+    bare = Encoder(ModelBundle(encoder.bundle.path, manifest))
+    with pytest.raises(EncodingError, match="has no tokens"):
+        bare.encode_documents(["cat", text])
+
+
+def test_ids_that_the_model_has_no_embedding_of(bundle: Path, tmp_path: Path) -> None:
+    def far_away(content: dict[str, Any]) -> None:
+        content["model"]["vocab"]["cat"] = 9_999
+
+    encoder = with_tokenizer(bundle, tmp_path / "copy", far_away)
+    assert encoder.encode_queries(["dog"]).any()
+    with pytest.raises(BundleError, match=r"model\.onnx: cannot be run on texts of \d+ tokens"):
+        encoder.encode_queries(["cat"])
+
+
+def test_more_tokens_than_the_model_has_positions(bundle: Path) -> None:
+    loaded = ModelBundle.load(bundle)
+    text = loaded.manifest.text.model_copy(update={"max_length": 1_000})
+    encoder = Encoder(ModelBundle(loaded.path, loaded.manifest.model_copy(update={"text": text})))
+    with pytest.raises(BundleError, match=r"cannot be run on texts of 1000 tokens"):
+        encoder.encode_documents(["the cat " * 1_000])
+
+
+def test_vectors_that_are_no_numbers_are_refused(encoder: Encoder, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As fp16 gives where a model overflows: no index would tell."""
+    engine = encoder._open()._engine
+    run = engine.run
+    monkeypatch.setattr(engine, "run", lambda *given: run(*given) * np.float32("inf"))
+    with pytest.raises(EncodingError, match="NaN or infinity"):
+        encoder.encode_documents(["cat"])

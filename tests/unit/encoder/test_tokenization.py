@@ -1,6 +1,9 @@
 """The character cut changes no token; anything that is a string can be tokenized."""
 
+import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -8,7 +11,7 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer
 
 from cl_haystack.encoder.tokenization import TextTokenizer
-from cl_haystack.errors import BundleError
+from cl_haystack.errors import BundleError, ConfigurationError
 from tests.tiny_model import make_tiny_encoder
 
 MAX_LENGTH = 12
@@ -88,4 +91,44 @@ def test_wrong_type_names_its_position(tokenizer: TextTokenizer, wrong: object) 
 def test_broken_file_is_named(tmp_path: Path) -> None:
     (tmp_path / "tokenizer.json").write_text("{}")
     with pytest.raises(BundleError, match=r"tokenizer\.json"):
+        TextTokenizer.from_file(tmp_path / "tokenizer.json", 8)
+
+
+def test_a_length_that_special_tokens_fill_is_refused(tokenizer_json: str) -> None:
+    """The library would truncate nothing."""
+    assert len(TextTokenizer(Tokenizer.from_str(tokenizer_json), 3).tokenize(["the cat sat"])[0].ids) == 3
+    for max_length in (1, 2):
+        with pytest.raises(ConfigurationError, match=f"max_length is {max_length} .* special tokens take 2"):
+            TextTokenizer(Tokenizer.from_str(tokenizer_json), max_length)
+
+
+def with_a_broken_charsmap(content: dict[str, Any]) -> None:
+    content["normalizer"] = {"type": "Precompiled", "precompiled_charsmap": "AAAAAA=="}
+
+
+def with_special_tokens_that_are_not_there(content: dict[str, Any]) -> None:
+    special = {"SpecialToken": {"id": "[CLS]", "type_id": 0}}
+    text = {"Sequence": {"id": "A", "type_id": 0}}
+    content["post_processor"] = {
+        "type": "TemplateProcessing",
+        "single": [special, text],
+        "pair": [special, text],
+        "special_tokens": {},
+    }
+
+
+def with_words_of_no_length(content: dict[str, Any]) -> None:
+    content["pre_tokenizer"] = {"type": "FixedLength", "length": 0}
+
+
+@pytest.mark.parametrize(
+    "break_it", [with_a_broken_charsmap, with_special_tokens_that_are_not_there, with_words_of_no_length]
+)
+def test_a_file_at_which_the_library_panics_is_refused(
+    tmp_path: Path, tokenizer_json: str, break_it: Callable[[dict[str, Any]], None]
+) -> None:
+    content = json.loads(tokenizer_json)
+    break_it(content)
+    (tmp_path / "tokenizer.json").write_text(json.dumps(content))
+    with pytest.raises(BundleError, match=r"tokenizer\.json: is not a tokenizer that can be loaded"):
         TextTokenizer.from_file(tmp_path / "tokenizer.json", 8)
