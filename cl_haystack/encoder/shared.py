@@ -1,5 +1,6 @@
 """One encoder a process for each bundle, however many components use it."""
 
+import os
 import threading
 import weakref
 from pathlib import Path
@@ -40,3 +41,13 @@ def shared_encoder(
                 path, device=device, threads=threads, truncate_dim=truncate_dim
             )
         return encoder
+
+
+def _after_fork() -> None:
+    """Another thread of the parent may have held the lock; the encoders see to themselves."""
+    global _shared_lock
+    _shared_lock = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows, which has no fork
+    os.register_at_fork(after_in_child=_after_fork)

@@ -72,6 +72,24 @@ for thread in threads: thread.join()
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+@pytest.mark.timeout(60)
+def test_a_child_forked_while_another_thread_loads_does_not_wait_for_it(bundle: Path) -> None:
+    code = f"""
+import os, signal, sys, warnings
+warnings.simplefilter("ignore")
+from cl_haystack.encoder import shared
+shared._shared_lock.acquire()  # as a thread would that the child does not have
+child = os.fork()
+if not child:
+    signal.alarm(20)
+    os._exit(0 if shared.shared_encoder({str(bundle)!r}).encode_queries(["cat"]).any() else 7)
+sys.exit(os.waitpid(child, 0)[1])
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=50)
+    assert done.returncode == 0, done.stderr
+
+
 def test_a_pickled_encoder_opens_the_bundle_again(encoder: Encoder) -> None:
     content = pickle.dumps(encoder)
     assert len(content) < 1_000
