@@ -68,3 +68,23 @@ def test_a_failure_reaches_the_reader_after_what_came_before() -> None:
     assert [next(stream), next(stream)] == [6, 3]
     with pytest.raises(ZeroDivisionError):
         next(stream)
+
+
+@given(st.integers(0, 20), st.integers(1, 7))
+def test_what_came_before_an_error_of_the_source_is_not_lost(count: int, size: int) -> None:
+    def source() -> Iterator[str]:
+        yield from map(str, range(count))
+        raise OSError("the file ends here")
+
+    found: list[str] = []
+    with pytest.raises(OSError, match="the file ends here"):
+        found.extend(itertools.chain.from_iterable(one_ahead(text_windows(source(), size), list)))
+    assert found == list(map(str, range(count)))
+
+
+def test_what_came_before_a_wrong_element_is_not_lost() -> None:
+    found: list[str] = []
+    texts = ["x"] * 47 + [None]
+    with pytest.raises(TypeError, match="text 47 is NoneType"):
+        found.extend(itertools.chain.from_iterable(one_ahead(text_windows(texts, 16), list)))  # type: ignore[arg-type]
+    assert len(found) == 47
