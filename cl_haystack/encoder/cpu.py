@@ -7,7 +7,7 @@ are read; where they are absent (macOS, Windows) the answer is the one that is r
 import math
 import os
 import platform
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 # As the Linux kernel names them.
 _FAST_INT8_FLAGS = frozenset({"avx512_vnni", "avx_vnni", "amx_int8"})
@@ -62,14 +62,26 @@ def _flags(root: Path) -> list[str]:
 
 
 def _cgroup_cpus(root: Path, unlimited: int) -> int:
-    """Return the processors' worth of time that the container may use, rounded up."""
-    quota, _, period = _read(root / "sys/fs/cgroup/cpu.max").partition(" ")  # version 2: "max 100000"
-    if not quota:
-        quota = _read(root / "sys/fs/cgroup/cpu/cpu.cfs_quota_us")  # version 1: -1 is no limit
-        period = _read(root / "sys/fs/cgroup/cpu/cpu.cfs_period_us")
-    if quota.isdecimal() and period.isdecimal() and int(period) > 0:
-        return math.ceil(int(quota) / int(period))
-    return unlimited
+    """Return the processors' worth of time that the tightest limit leaves, rounded up."""
+    limits = [unlimited]
+    for group in _cgroups(root):
+        quota, _, period = _read(root / "sys/fs/cgroup" / group / "cpu.max").partition(" ")  # "max 100000"
+        if not quota:  # version 1, where -1 is no limit
+            quota = _read(root / "sys/fs/cgroup/cpu" / group / "cpu.cfs_quota_us")
+            period = _read(root / "sys/fs/cgroup/cpu" / group / "cpu.cfs_period_us")
+        if quota.isdecimal() and period.isdecimal() and int(period) > 0:
+            limits.append(math.ceil(int(quota) / int(period)))
+    return min(limits)
+
+
+def _cgroups(root: Path) -> set[str]:
+    """Return the control groups that limit this process: its own, which systemd makes, and all above it."""
+    groups = {""}  # a container sees its own as the root
+    for line in _read(root / "proc/self/cgroup").splitlines():
+        _, controllers, path = line.split(":", 2)  # version 2: "0::/a/b"; version 1: "4:cpu,cpuacct:/a/b"
+        if not controllers or "cpu" in controllers.split(","):
+            groups |= {str(group).strip("/") for group in (PurePosixPath(path), *PurePosixPath(path).parents)}
+    return groups
 
 
 def _read(file: Path) -> str:

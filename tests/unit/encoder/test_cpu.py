@@ -48,6 +48,33 @@ def test_cores_are_those_that_may_be_used(
     assert usable_cores(machine(tmp_path, siblings, **files)) == expected
 
 
+@pytest.mark.parametrize(
+    ("own", "limits", "expected"),
+    [
+        ("0::/system.slice/x.service", {"system.slice/x.service/cpu.max": "100000 100000"}, 1),
+        ("0::/a/b", {"a/b/cpu.max": "max 100000", "a/cpu.max": "200000 100000", "cpu.max": "max 100000"}, 2),
+        ("0::/a", {"a/cpu.max": "300000 100000", "cpu.max": "200000 100000", "b/cpu.max": "1 100000"}, 2),
+        ("0::/a", {"a/cpu.max": "900000 100000"}, 4),
+        ("2:cpu,cpuacct:/a\n1:cpuset:/b", {"cpu/a/cpu.cfs_quota_us": "200000"}, 2),
+        ("2:cpu,cpuacct:/a\n1:cpuset:/b", {"cpu/b/cpu.cfs_quota_us": "200000"}, 4),
+        ("0::/../other", {}, 4),
+    ],
+)
+def test_limits_of_the_groups_that_this_process_is_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, own: str, limits: dict[str, str], expected: int
+) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1, 2, 3}, raising=False)
+    root = machine(tmp_path, ["0", "1", "2", "3"])
+    (root / "proc/self").mkdir(parents=True)
+    (root / "proc/self/cgroup").write_text(own + "\n")
+    for name, content in limits.items():
+        file = root / "sys/fs/cgroup" / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(content + "\n")
+        (file.parent / "cpu.cfs_period_us").write_text("100000\n")
+    assert usable_cores(root) == expected
+
+
 def test_this_machine_has_cores() -> None:
     assert 1 <= usable_cores() <= (os.cpu_count() or 1)
 
