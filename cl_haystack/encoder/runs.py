@@ -112,7 +112,7 @@ class Runner:
         except Exception as error:  # the engines' own share no other base
             raise BundleError(
                 self._bundle.model_file,
-                f"cannot be run on texts of {shape[1]} tokens ({error}); unless memory ran out, export it again",
+                f"cannot be run on texts of {shape[1]} tokens ({error}); unless memory ran out, export again",
             ) from error
         if vectors.shape != (len(batch), self._bundle.dimension):
             raise BundleError(
