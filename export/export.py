@@ -94,7 +94,7 @@ def export_bundle(
     _check_choice("exporter", exporter, get_args(Exporter))
     _refuse_foreign_target(out)
     if ml_commons is not None:
-        check_ml_commons(precision)
+        check_ml_commons(precision, ml_commons)
     folder = resolve_model(str(checkpoint))
     encoder = SentenceEncoder.load(folder, attention="eager", max_length=max_length)
     texts = read_check_texts(check_texts)

@@ -10,13 +10,15 @@ Source: https://docs.opensearch.org/latest/ml-commons-plugin/custom-local-models
 """
 
 import json
+import os
+import tempfile
 import zipfile
 from pathlib import Path
 from typing import Any
 
 from cl_haystack.bundle import ModelBundle
 from cl_haystack.bundle.fingerprint import file_entry
-from cl_haystack.bundle.manifest import MODEL_FILE, TOKENIZER_FILE
+from cl_haystack.bundle.manifest import MODEL_FILE, TOKENIZER_FILE, FileEntry
 from cl_haystack.errors import ExportError
 
 # ml-commons 2.x and 3.x bring onnxruntime 1.16.
@@ -30,13 +32,14 @@ def write_ml_commons(bundle: ModelBundle, out: Path, *, model_type: str) -> Path
     """Write a bundle's model as a package for ml-commons, and the request that registers it.
 
     :param bundle: in fp32 or int8.
-    :param out: the zip file, replaced where it exists; the request is written beside it as ``.json``. Its
-        ``url`` names this file: change it to where the cluster can fetch the package.
+    :param out: the zip file, replaced where it is such a package already; the request is written beside it as
+        ``.json``. Its ``url`` names this file: change it to where the cluster can fetch the package.
     :param model_type: the transformer's ``model_type``: ``bert`` tells ml-commons to pass ``token_type_ids``.
     :returns: the file with the request, the body of ``POST /_plugins/_ml/models/_register``.
-    :raises ExportError: ml-commons' onnxruntime cannot read the graph, or the files cannot be written.
+    :raises ExportError: ml-commons' onnxruntime cannot read the graph, or the files are others' or cannot be
+        written.
     """
-    check_ml_commons(bundle.precision)
+    check_ml_commons(bundle.precision, out)
     graph = bundle.manifest.graph
     if graph.opset > _MAX_OPSET or graph.ir_version > _MAX_IR_VERSION:
         raise ExportError(
@@ -45,27 +48,60 @@ def write_ml_commons(bundle: ModelBundle, out: Path, *, model_type: str) -> Path
         )
     if "token_type_ids" in graph.inputs:
         model_type = "bert"  # for every other type ml-commons leaves them out
-    request = out.with_suffix(".json")
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as package:
-            _add(package, MODEL_FILE, bundle.model_file.read_bytes())
-            _add(package, TOKENIZER_FILE, _tokenizer(bundle).encode())
-        content = json.dumps(_request(bundle, out, model_type), indent=2, ensure_ascii=False)
-        request.write_text(content + "\n", encoding="utf-8")
+        with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as folder:
+            draft = Path(folder) / out.name
+            with zipfile.ZipFile(draft, "w", zipfile.ZIP_DEFLATED) as package:
+                _add(package, MODEL_FILE, bundle.model_file.read_bytes())
+                _add(package, TOKENIZER_FILE, _tokenizer(bundle).encode())
+            request = _request(bundle, file_entry(draft), out, model_type)
+            content = json.dumps(request, indent=2, ensure_ascii=False)
+            _request_file(draft).write_text(content + "\n", encoding="utf-8")
+            draft.replace(out)
+            _request_file(draft).replace(_request_file(out))
     except OSError as error:
         raise ExportError(f"{out} cannot be written ({error})") from error
-    return request
+    return _request_file(out)
 
 
-def check_ml_commons(precision: str) -> None:
-    """Refuse a precision that ml-commons cannot run, before any work.
+def check_ml_commons(precision: str, out: Path) -> None:
+    """Refuse, before any work, a precision that ml-commons cannot run, and to replace foreign files.
 
     :param precision: of the bundle.
-    :raises ExportError: it is another than fp32 and int8.
+    :param out: the zip file.
+    :raises ExportError: the precision is another than fp32 and int8, ``out`` is not named ``.zip``, or it or
+        the file for the request exists and is something else.
     """
     if precision not in _PRECISIONS:
         raise ExportError(f"ml-commons cannot run {precision} models; export {' or '.join(_PRECISIONS)}")
+    if out.suffix.lower() != ".zip":
+        raise ExportError(f"{out}: a package for ml-commons is a zip file; name it {out.name}.zip")
+    for file, is_ours in ((out, _is_package), (_request_file(out), _is_request)):
+        if os.path.lexists(file) and not is_ours(file):
+            raise ExportError(
+                f"{file} exists and is something else; it would be replaced: choose another path"
+            )
+
+
+def _request_file(package: Path) -> Path:
+    return package.with_suffix(".json")
+
+
+def _is_package(file: Path) -> bool:
+    try:
+        with zipfile.ZipFile(file) as package:
+            return package.namelist() == [MODEL_FILE, TOKENIZER_FILE]
+    except (OSError, zipfile.BadZipFile):
+        return False
+
+
+def _is_request(file: Path) -> bool:
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(content, dict) and "model_content_hash_value" in content
 
 
 def _add(package: zipfile.ZipFile, name: str, content: bytes) -> None:
@@ -84,9 +120,8 @@ def _tokenizer(bundle: ModelBundle) -> str:
     return json.dumps(content, ensure_ascii=False)
 
 
-def _request(bundle: ModelBundle, package: Path, model_type: str) -> dict[str, Any]:
+def _request(bundle: ModelBundle, entry: FileEntry, package: Path, model_type: str) -> dict[str, Any]:
     manifest = bundle.manifest
-    entry = file_entry(package)
     facts = {
         "space_id": manifest.space_id,
         "fingerprint": manifest.fingerprint,

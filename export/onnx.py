@@ -9,7 +9,9 @@ from typing import Literal
 
 import onnx
 
-from cl_haystack.bundle.manifest import Graph, Precision
+from cl_haystack.bundle.files import MAX_BYTES
+from cl_haystack.bundle.manifest import MODEL_FILE, Graph, Precision
+from cl_haystack.errors import ExportError
 from cl_haystack.export.precision import convert_precision
 from cl_haystack.export.quiet import quiet
 from cl_haystack.training.model import SentenceEncoder
@@ -27,11 +29,13 @@ def to_onnx(
     :param precision: number format of the transformer.
     :param exporter: what traces the model.
     :returns: inputs, output and versions of the graph; and how it got its precision, in words.
-    :raises ExportError: the exporter is not installed, or the model cannot be traced or converted.
+    :raises ExportError: the exporter is not installed, or the model is too large or cannot be traced or
+        converted.
     """
     if precision == "fp16":
         encoder = copy.deepcopy(encoder)
         encoder.transformer.half()  # pooling widens again
+    _check_size(encoder)
     with quiet():
         if exporter == "optimum":
             from cl_haystack.export.trace_optimum import trace_with_optimum
@@ -43,6 +47,16 @@ def to_onnx(
             trace_with_torch(encoder, file)
         scheme = convert_precision(file, precision, encoder.config)
     return _finish(file), scheme
+
+
+def _check_size(encoder: SentenceEncoder) -> None:
+    """Refuse what fits no single ONNX file; int8 begins as fp32 too."""
+    size = sum(parameter.numel() * parameter.element_size() for parameter in encoder.parameters())
+    if size > (limit := MAX_BYTES[MODEL_FILE]):
+        raise ExportError(
+            f"the model has {size:,} bytes of weights as it is traced, and one ONNX file can hold {limit:,}; "
+            "take a smaller model, or precision fp16 if half of it fits"
+        )
 
 
 def _finish(file: Path) -> Graph:

@@ -10,9 +10,10 @@ import pytest
 from cl_haystack.bundle import ModelBundle
 from cl_haystack.bundle.manifest import Parity
 from cl_haystack.encoder import Encoder
-from cl_haystack.errors import BundleError, CheckpointError, DataError, ExportError
+from cl_haystack.errors import BundleError, CheckpointError, ConfigurationError, DataError, ExportError
 from cl_haystack.export import export as export_module
 from cl_haystack.export import export_bundle
+from cl_haystack.export import onnx as onnx_module
 from cl_haystack.export.parity import measure_parity
 from cl_haystack.training import SentenceEncoder, losses
 from tests.tiny_bundle import make_tiny_bundle
@@ -176,6 +177,22 @@ def test_nothing_but_the_files_of_a_bundle_is_replaced(
 def test_checkpoint_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="no such checkpoint"):
         export_bundle(tmp_path / "nowhere", tmp_path / "bundle")
+
+
+def test_a_model_that_fits_no_onnx_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    checkpoint = make_tiny_checkpoint(tmp_path)
+    size = sum(parameter.nbytes for parameter in SentenceEncoder.load(checkpoint).parameters())
+    monkeypatch.setattr(onnx_module, "MAX_BYTES", {"model.onnx": size - 1})
+    for precision in ("fp32", "int8"):
+        with pytest.raises(ExportError, match=f"has {size:,} bytes of weights as it is traced"):
+            export_bundle(checkpoint, tmp_path / "bundle", precision=precision)
+    assert export_bundle(checkpoint, tmp_path / "half", precision="fp16").precision == "fp16"
+
+
+def test_length_without_room_for_a_word(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="special tokens take 2"):
+        export_bundle(make_tiny_checkpoint(tmp_path), tmp_path / "bundle", max_length=2)
+    assert not (tmp_path / "bundle").exists()
 
 
 @pytest.mark.parametrize("content", ["", "one line\n"])

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from cl_haystack.encoder import Encoder
 from cl_haystack.encoder.cpu import multiplies_int8_exactly
 from cl_haystack.errors import ExportError
 from cl_haystack.export import export_bundle
+from cl_haystack.export import ml_commons as ml_commons_module
 from cl_haystack.export.ml_commons import write_ml_commons
 from tests.tiny_model import make_tiny_checkpoint
 
@@ -83,3 +85,39 @@ def test_what_its_onnxruntime_cannot_read_is_refused(tmp_path: Path) -> None:
             tmp_path / "checkpoint", tmp_path / "b", precision="fp16", ml_commons=tmp_path / "x.zip"
         )
     assert not (tmp_path / "b").exists()
+
+
+def test_a_package_is_a_zip_file(tmp_path: Path) -> None:
+    """With .json the request would take the package's place."""
+    with pytest.raises(ExportError, match=r"name it tiny\.json\.zip"):
+        export_bundle(make_tiny_checkpoint(tmp_path), tmp_path / "b", ml_commons=tmp_path / "tiny.json")
+    assert not (tmp_path / "b").exists()
+
+
+def an_archive(file: Path) -> None:
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr("thesis.txt", "mine")
+
+
+@pytest.mark.parametrize("name", ["tiny.zip", "tiny.json"])
+@pytest.mark.parametrize("make", [an_archive, lambda file: file.write_text('{"my": "settings"}'), Path.mkdir])
+def test_foreign_files_are_never_replaced(tmp_path: Path, name: str, make: Callable[[Path], object]) -> None:
+    make(tmp_path / name)
+    with pytest.raises(ExportError, match=rf"{name} exists and is something else"):
+        export_bundle(make_tiny_checkpoint(tmp_path), tmp_path / "b", ml_commons=tmp_path / "tiny.zip")
+    assert not (tmp_path / "b").exists()
+
+
+def test_a_package_is_replaced_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bundle = export_bundle(make_tiny_checkpoint(tmp_path), tmp_path / "bundle", name="first")
+    request = write_ml_commons(bundle, tmp_path / "tiny.zip", model_type="bert")
+    before = (tmp_path / "tiny.zip").read_bytes(), request.read_bytes()
+    renamed = ModelBundle(bundle.path, bundle.manifest.model_copy(update={"name": "second"}))
+    with monkeypatch.context() as patch:
+        patch.setattr(ml_commons_module, "_tokenizer", lambda _: (_ for _ in ()).throw(OSError(28, "full")))
+        with pytest.raises(ExportError, match="full"):
+            write_ml_commons(renamed, tmp_path / "tiny.zip", model_type="bert")
+    assert ((tmp_path / "tiny.zip").read_bytes(), request.read_bytes()) == before
+    assert not list(tmp_path.glob(".tiny*"))
+    write_ml_commons(renamed, tmp_path / "tiny.zip", model_type="bert")
+    assert json.loads(request.read_text())["name"] == "second"
