@@ -25,7 +25,7 @@ from cl_haystack.training.dense import DenseLayer, read_dense, write_dense_confi
 
 TRAINING_FILE = "cl_haystack.json"
 _SBERT_FILE = "sentence_bert_config.json"
-_SBERT_FILES = (  # those that sentence-transformers looks for, in its order; the old ones name an architecture
+_SBERT_FILES = (  # that sentence-transformers looks for, in its order; the old ones name an architecture
     _SBERT_FILE,
     *(
         f"sentence_{name}_config.json"
@@ -87,7 +87,7 @@ def read_layout(checkpoint: Path) -> CheckpointLayout:
     """
     if not checkpoint.is_dir():
         raise CheckpointError(checkpoint, "no such checkpoint directory")
-    training = _read_json(checkpoint / TRAINING_FILE, default={})
+    training = _read_training(checkpoint / TRAINING_FILE)
     modules_file = checkpoint / "modules.json"
     if not modules_file.exists():
         if not (checkpoint / "config.json").exists():
@@ -325,9 +325,30 @@ def _read_json(file: Path, default: Any = None) -> Any:
     if default is not None and not file.exists():
         return default
     try:
-        return json.loads(file.read_text(encoding="utf-8"))
+        content = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise CheckpointError(file, f"cannot be read ({error})") from error
+    if default is not None and not isinstance(content, type(default)):
+        raise CheckpointError(file, f"holds a JSON {type(content).__name__}, expected an object")
+    return content
+
+
+def _read_training(file: Path) -> dict[str, Any]:
+    """Read the provenance, as far as others rely on its form; what a run says beyond is its own affair."""
+    training: dict[str, Any] = _read_json(file, default={})
+    datasets = training.get("datasets", [])
+    objects = {name: training.get(name, {}) for name in ("base_model", "loss")}
+    if isinstance(datasets, list):
+        objects |= {f"datasets[{i}]": dataset for i, dataset in enumerate(datasets)}
+    else:
+        raise CheckpointError(file, f"datasets is a JSON {type(datasets).__name__}, expected a list")
+    for name, value in objects.items():
+        if not isinstance(value, dict):
+            raise CheckpointError(file, f"{name} is a JSON {type(value).__name__}, expected an object")
+    trained = objects["loss"].get("dimensions", [])
+    if not isinstance(trained, list) or not all(type(size) is int and size > 0 for size in trained):
+        raise CheckpointError(file, "loss.dimensions is no list of whole numbers above 0")
+    return training
 
 
 def _write_json(file: Path, content: Any) -> None:

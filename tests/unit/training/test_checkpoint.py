@@ -99,6 +99,25 @@ def test_a_tokenizer_that_keeps_the_end_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("training", "message"),
+    [
+        ([], "holds a JSON list"),
+        ({"loss": "x"}, "loss is a JSON str"),
+        ({"base_model": "m"}, "base_model is a JSON str"),
+        ({"datasets": {}}, "datasets is a JSON dict"),
+        ({"datasets": [{}, "x"]}, "datasets\\[1\\] is a JSON str"),
+        ({"loss": {"name": "matryoshka", "dimensions": [0, -3, 4]}}, "loss.dimensions is no list"),
+        ({"loss": {"name": "matryoshka", "dimensions": ["4"]}}, "loss.dimensions is no list"),
+    ],
+)
+def test_provenance_that_no_trainer_wrote(tmp_path: Path, training: object, message: str) -> None:
+    checkpoint = make_tiny_checkpoint(tmp_path)
+    (checkpoint / "cl_haystack.json").write_text(json.dumps(training))
+    with pytest.raises(CheckpointError, match=rf"cl_haystack\.json: {message}"):
+        read_layout(checkpoint)
+
+
+@pytest.mark.parametrize(
     ("pooling", "message"),
     [
         ({"pooling_mode": "attention"}, "'attention'"),
