@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from cl_haystack.errors import ConfigurationError, IndexingError
-from cl_haystack.opensearch import OpenSearchIndex, duplicates, index_documents
+from cl_haystack.opensearch import OpenSearchIndex, index_documents
 from cl_haystack.opensearch.fusion import META_KEY, HybridSettings, Tuned
 from cl_haystack.opensearch.scores import score_of
 from tests.opensearch_fakes import tiny_bundle
@@ -344,12 +344,8 @@ def test_duplicates_are_the_connected_components(corpus: Corpus) -> None:
     assert len(progress) > 1
 
 
-@pytest.mark.parametrize("left_out", [1_000, 110])
-def test_crowds_of_copies_are_grouped_whole(
-    opensearch_url: str, left_out: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_crowds_of_copies_are_grouped_whole(opensearch_url: str) -> None:
     """Every document of a crowd has more neighbours than an answer holds; some crowds are near each other."""
-    monkeypatch.setattr(duplicates, "_MAX_LEFT_OUT", left_out)
     rng = np.random.default_rng(11)
     centres = unit(rng.normal(size=(4, DIMENSION)))
     near_first = unit(centres[0] + 0.05 * unit(rng.normal(size=DIMENSION)))
