@@ -197,15 +197,15 @@ def test_golden_manifest_of_format_1_still_loads() -> None:
 
 @pytest.mark.slow
 def test_verification_is_quick(base_bundle: Path, record_property: Callable[[str, object], None]) -> None:
-    """At most a quarter more than SHA-256 alone takes on the same core."""
+    """At most a quarter more processor time than SHA-256 alone takes."""
     content = (base_bundle / "model.onnx").read_bytes()
     hashing, loading = [], []
     for _ in range(10):
-        started = time.perf_counter()
+        started = time.process_time()
         hashlib.sha256(content).digest()
-        hashing.append(time.perf_counter() - started)
-        started = time.perf_counter()
+        hashing.append(time.process_time() - started)
+        started = time.process_time()
         ModelBundle.load(base_bundle)
-        loading.append(time.perf_counter() - started)
+        loading.append(time.process_time() - started)
     record_property("verification_ms", round(1000 * min(loading), 1))
     assert min(loading) < 1.25 * min(hashing) + 0.01
