@@ -35,24 +35,19 @@ def index() -> OpenSearchIndex:
 
 def every_component() -> list[Any]:
     filters = {"field": "meta.year", "operator": ">", "value": 2000}
+    of_embedders: dict[str, Any] = {
+        "device": CPU,
+        "truncate_dim": 8,
+        "prefix": "p",
+        "suffix": "s",
+        "batch_size": 16,
+        "progress_bar": False,
+    }
     return [
-        CLTextEmbedder(
-            "/no/bundle",
-            device=CPU,
-            truncate_dim=8,
-            prefix="p",
-            suffix="s",
-            batch_size=16,
-            progress_bar=False,
-        ),
+        CLTextEmbedder("/no/bundle", **of_embedders),
         CLDocumentEmbedder(
             Path("/no/bundle"),
-            device=CPU,
-            truncate_dim=8,
-            prefix="p",
-            suffix="s",
-            batch_size=16,
-            progress_bar=False,
+            **of_embedders,
             meta_fields_to_embed=["title"],
             embedding_separator=" | ",
         ),
