@@ -238,7 +238,7 @@ def _asked_for(task: "RetrievalTask") -> set[str]:
     """Return the normalized texts of the documents that answer a task's questions."""
     from cl_haystack.data.normalization import normalized
 
-    ids = {found for judged in task.qrels.values() for found, grade in judged.items() if grade > 0}
+    ids = set[str]().union(*map(task.relevant, task.qrels))
     return {normalized(document.content) for document in task.corpus() if document.id in ids}
 
 

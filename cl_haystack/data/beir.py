@@ -96,6 +96,10 @@ class RetrievalTask:
         documents = read_numbered_corpus(self.corpus_path, Faults() if self.left_out else refuse)
         return (document for line, document in documents if line not in self.left_out)
 
+    def relevant(self, query_id: str) -> set[str]:
+        """Return the ids of the documents that answer a query."""
+        return {document_id for document_id, grade in self.qrels.get(query_id, {}).items() if grade > 0}
+
 
 def read_beir(directory: str | Path, split: str) -> RetrievalTask:
     """Read a task, passing over the corpus once to check ids.

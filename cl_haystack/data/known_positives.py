@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 
-from cl_haystack.data.leakage import MIN_PART_WORDS, NEAR_DUPLICATE
+from cl_haystack.data.leakage import MIN_PART_WORDS, fits
 from cl_haystack.data.normalization import normalized, words
 from cl_haystack.data.records import CorpusDocument, Pair
 
@@ -30,10 +30,8 @@ def known_positive(anchor: str, pairs: Sequence[Pair]) -> Callable[[CorpusDocume
 
     def is_known(document: CorpusDocument) -> bool:
         for document_id, found in named:
-            if document.id == document_id:
-                shared = len(found & words(document.content))
-                if shared > 0 and shared >= NEAR_DUPLICATE * len(found):
-                    return True
+            if document.id == document_id and fits(len(found & words(document.content)), len(found)):
+                return True
         folded = document.content.casefold()
         if not any(all(word in folded for word in found) for found in by_length):
             return False  # almost always, at the first word or the second: ten times as fast as what follows

@@ -109,7 +109,7 @@ def find_overlap(pairs: Iterable[Pair], task: RetrievalTask) -> Overlap:
             exact.update(queries.get(normalized(text), ()))
         near.update(similar.find(pair.anchor))
         seen.update(relevant.that_gave(pair))
-    found = {query_id: _relevant(task, query_id) & seen for query_id in task.queries}
+    found = {query_id: task.relevant(query_id) & seen for query_id in task.queries}
     return Overlap(
         task=task.name,
         num_queries=len(task.queries),
@@ -121,6 +121,16 @@ def find_overlap(pairs: Iterable[Pair], task: RetrievalTask) -> Overlap:
     )
 
 
+def fits(num_shared: int, num_words: int) -> bool:
+    """Tell whether a text may be from the document that a pair names: other corpora may have the same ids.
+
+    :param num_shared: distinct words of the text that the document has.
+    :param num_words: distinct words of the text.
+    :returns: True where the document has nearly all of them.
+    """
+    return num_shared > 0 and num_shared >= NEAR_DUPLICATE * num_words
+
+
 def _ids_by_text(texts: Mapping[str, str]) -> dict[str, list[str]]:
     ids: dict[str, list[str]] = defaultdict(list)
     for text_id, text in texts.items():
@@ -128,15 +138,11 @@ def _ids_by_text(texts: Mapping[str, str]) -> dict[str, list[str]]:
     return ids
 
 
-def _relevant(task: RetrievalTask, query_id: str) -> set[str]:
-    return {document_id for document_id, grade in task.qrels.get(query_id, {}).items() if grade > 0}
-
-
 class _RelevantDocuments:
     """The relevant documents of a task, by their texts, with and without title, and by the words in them."""
 
     def __init__(self, task: RetrievalTask) -> None:
-        self._ids = set().union(*(_relevant(task, query_id) for query_id in task.queries))
+        self._ids = set[str]().union(*map(task.relevant, task.queries))
         self._by_text: dict[str, set[str]] = defaultdict(set)
         self._by_word: dict[str, set[str]] = defaultdict(set)
         for document in task.corpus():
@@ -160,8 +166,7 @@ class _RelevantDocuments:
 
     def _fits(self, text: str, document_id: str) -> bool:
         found = words(text)
-        shared = sum(document_id in self._by_word.get(word, ()) for word in found)
-        return shared > 0 and shared >= NEAR_DUPLICATE * len(found)
+        return fits(sum(document_id in self._by_word.get(word, ()) for word in found), len(found))
 
     def _holding(self, found: frozenset[str]) -> set[str]:
         """Return the ids of the documents that hold all of some words."""

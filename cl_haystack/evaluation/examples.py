@@ -68,7 +68,7 @@ def hardest_negatives(task: RetrievalTask, result: RetrievalResult, *, num: int 
     """
     leads: list[tuple[float, str, str, str]] = []
     for query, found in result.run.items():
-        relevant = {document for document, grade in task.qrels[query].items() if grade > 0}
+        relevant = task.relevant(query)
         if not relevant or not found or next(iter(found)) in relevant:
             continue
         first = next(iter(found))
@@ -166,7 +166,7 @@ def _result_list(
     depth: int,
 ) -> ResultList:
     found = list(result.run.get(query, {}))
-    relevant = {document for document, grade in task.qrels[query].items() if grade > 0}
+    relevant = task.relevant(query)
     return ResultList(
         label=result.label,
         documents=[

@@ -63,7 +63,7 @@ def draw_sample(task: RetrievalTask, results: Sequence[RetrievalResult], *, seed
     chosen = ids if len(ids) <= _NUM_QUERIES else sorted(random.sample(ids, _NUM_QUERIES))
     wanted: set[str] = set()
     for query in chosen:
-        relevant = _relevant(task, query)
+        relevant = task.relevant(query)
         wanted.update(sorted(relevant)[:2])
         for result in results:
             wanted.update(
@@ -74,7 +74,7 @@ def draw_sample(task: RetrievalTask, results: Sequence[RetrievalResult], *, seed
     links = [
         (row, places[document])
         for row, query in enumerate(chosen)
-        for document in sorted(_relevant(task, query) & places.keys())
+        for document in sorted(task.relevant(query) & places.keys())
     ]
     return TextSample({query: task.queries[query] for query in chosen}, documents, links)
 
@@ -150,10 +150,6 @@ def text_map(sample: TextSample, vectors: SampleVectors) -> TextMap:
         links=[(query, document) for query, document in sample.links if query < len(queries)],
         explained=float((strengths[:2] ** 2).sum()) / total if total else 0.0,
     )
-
-
-def _relevant(task: RetrievalTask, query: str) -> set[str]:
-    return {document for document, grade in task.qrels[query].items() if grade > 0}
 
 
 def _kept(task: RetrievalTask, wanted: set[str], random: Random) -> Iterator[CorpusDocument]:

@@ -17,8 +17,8 @@ from tenacity import (
 )
 from tenacity.nap import sleep_using_event
 
-from cl_haystack.errors import IndexingError, ServerUnavailableError
-from cl_haystack.opensearch.failures import may_heal, status_of
+from cl_haystack.errors import ServerUnavailableError
+from cl_haystack.opensearch.failures import is_blocked, may_heal, status_of
 from cl_haystack.opensearch.retry_after import pause_asked_for
 
 logger = logging.getLogger(__name__)
@@ -69,7 +69,7 @@ class Patience:
         :raises ServerUnavailableError: the server was busy or away for ``retry_for_s`` seconds.
         :raises IndexingError: the index was blocked for that long.
         """
-        return self.retrying(lambda error: _healable(error) or _is_block(error))(request)
+        return self.retrying(lambda error: _healable(error) or is_blocked(error.__cause__))(request)
 
     def afresh(self, at_most_s: float) -> "Patience":
         """Return one that is not stopped, for what has to be put right after a failure.
@@ -102,11 +102,6 @@ def _healable(error: BaseException) -> bool:
         and isinstance(cause, OpenSearchException)
         and may_heal(cause)
     )
-
-
-def _is_block(error: BaseException) -> bool:
-    cause = error.__cause__
-    return isinstance(error, IndexingError) and "cluster_block" in str(cause)
 
 
 def _was_answered(error: BaseException) -> bool:

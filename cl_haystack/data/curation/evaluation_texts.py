@@ -25,12 +25,7 @@ class EvaluationTexts:
         self.num_queries = len(task.queries)
         for query_id, text in task.queries.items():
             self.queries.setdefault(add(text), query_id)
-        relevant = {
-            document_id
-            for grades in task.qrels.values()
-            for document_id, grade in grades.items()
-            if grade > 0
-        }
+        relevant = set[str]().union(*map(task.relevant, task.qrels))
         self.num_documents = len(relevant)
         for document in task.corpus():
             if document.id in relevant:
