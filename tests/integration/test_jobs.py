@@ -369,7 +369,9 @@ def test_an_index_that_is_blocked_stops_the_job_with_the_reason(
         index_documents(corpus(3), index, encoder, retry_for_s=0.5)
 
 
-def test_an_index_that_vanishes_meanwhile_is_noticed(make_index: MakeIndex, encoder: WordEncoder) -> None:
+def test_an_index_that_vanishes_between_two_windows_is_noticed(
+    make_index: MakeIndex, encoder: WordEncoder
+) -> None:
     index = make_index()
 
     def stream() -> Iterator[Document]:
@@ -377,10 +379,27 @@ def test_an_index_that_vanishes_meanwhile_is_noticed(make_index: MakeIndex, enco
         while len(index.existing_ids([{"_id": document.id} for document in corpus(20)])) < 20:
             time.sleep(0.02)
         index.connection.client().indices.delete(index=index.name)
-        yield from corpus(40)[20:]  # makes the server create the index anew, without mapping and binding
+        yield from corpus(40)[20:]
+
+    with pytest.raises(IndexingError, match="does not exist"):
+        index_documents(stream(), index, encoder, window_size=10)
+
+
+def test_an_index_that_the_server_makes_anew_by_itself_is_noticed(make_index: MakeIndex) -> None:
+    index = make_index()
+
+    class Deleting(WordEncoder):
+        """Deletes the index after the job has looked, before it writes: the server makes another, unbound."""
+
+        def encode_documents(self, texts: Any, **options: Any) -> Any:
+            if any("number 15" in text for text in texts):  # the second window
+                while len(index.existing_ids([{"_id": f"d{number}"} for number in range(10)])) < 10:
+                    time.sleep(0.02)
+                index.connection.client().indices.delete(index=index.name)
+            return super().encode_documents(texts, **options)
 
     with pytest.raises(IndexingError, match="does not say which model"):
-        index_documents(stream(), index, encoder, window_size=10)
+        index_documents(corpus(20), index, Deleting(tiny_bundle()), window_size=10)
 
 
 def test_an_encoder_of_the_wrong_size_is_refused(make_index: MakeIndex) -> None:
