@@ -1,8 +1,8 @@
 """Indexing: the stock path and ours, what a job adds to embedding, and its memory.
 
     python benchmarks/index.py write [--documents 5183] [--dimension 384] [--rounds 2] [--streams 1 2]
-    python benchmarks/index.py end-to-end --bundle FP32 INT8 [--documents 200] [--rounds 2]
-    python benchmarks/index.py overhead --bundle BUNDLE [--documents 300] [--rounds 2]
+    python benchmarks/index.py end-to-end --bundle FP32 INT8 [--documents 200] [--rounds 2] [--corpus FILE]
+    python benchmarks/index.py overhead --bundle BUNDLE [--documents 300] [--rounds 2] [--corpus FILE]
     python benchmarks/index.py memory [--documents 10000 1000000] [--dimension 16] [--bundle BUNDLE]
 
 Needs a server at OPENSEARCH_URL. Sides take turns; the best round of each counts; processor time is the
@@ -11,7 +11,8 @@ index_documents, until they can be searched; indices have one shard and no repli
 embedded and written, by the embedders that a stock pipeline can have (sentence-transformers' three and
 fastembed, those that are installed) before DocumentWriter, and by a job with each bundle. ``overhead``: texts
 embedded alone, and embedded and written by a job, on a server that has written 20,000 others before: one that
-has just started interprets its code, and takes more of the processor for that. ``memory``: the peak of a
+has just started interprets its code, and takes more of the processor for that. ``--corpus`` is a BEIR corpus,
+in place of the standard library's docstrings. ``memory``: the peak of a
 process that runs one job on generated documents, for each number of them; with a bundle they are embedded,
 otherwise carry vectors.
 """
@@ -29,6 +30,7 @@ import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +41,7 @@ from haystack.components.writers import DocumentWriter
 from haystack_integrations.document_stores.opensearch import OpenSearchDocumentStore
 from numpy.typing import NDArray
 
+from cl_haystack.data import read_corpus, to_haystack_document
 from cl_haystack.data.stdlib_docs import read_stdlib_docstrings
 from cl_haystack.encoder import Encoder
 from cl_haystack.opensearch import OpenSearchIndex, index_documents
@@ -106,6 +109,14 @@ class WordVectors:
     def _unit(vector: NDArray[np.float64]) -> NDArray[np.float64]:
         unit: NDArray[np.float64] = vector / np.linalg.norm(vector)
         return unit
+
+
+def texts_of(options: argparse.Namespace) -> list[Document]:
+    """Return the documents to embed: of ``--corpus`` if it is given, else generated ones."""
+    count = options.documents[0]
+    if options.corpus is None:
+        return list(corpus(count, None))
+    return [to_haystack_document(one) for one in islice(read_corpus(options.corpus), count)]
 
 
 def corpus(count: int, vector: Callable[[str], list[float]] | None) -> Iterator[Document]:
@@ -202,7 +213,7 @@ def end_to_end(options: argparse.Namespace) -> dict[str, Any]:
         raise SystemExit("end-to-end needs --bundle")
     encoders = {path.name: Encoder.load(path) for path in options.bundle}
     bundle = next(iter(encoders.values())).bundle
-    documents = list(corpus(options.documents[0], None))
+    documents = texts_of(options)
 
     def stock(encode: Encode, side: str) -> None:
         with new_index(bundle) as index:
@@ -226,7 +237,7 @@ def overhead(options: argparse.Namespace) -> dict[str, Any]:
     if options.bundle is None:
         raise SystemExit("overhead needs --bundle")
     encoder = Encoder.load(options.bundle[0])
-    documents = list(corpus(options.documents[0], None))
+    documents = texts_of(options)
 
     def embedding(side: str) -> None:
         encoder.encode_documents([document.content or "" for document in documents])
@@ -308,6 +319,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--streams", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--bundle", type=Path, nargs="+")
+    parser.add_argument("--corpus", type=Path)
     options = parser.parse_args()
     options.documents = options.documents or DOCUMENTS[options.what]
     options.dimension = options.dimension or (384 if options.what == "write" else 16)

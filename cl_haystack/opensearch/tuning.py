@@ -27,7 +27,7 @@ from cl_haystack.opensearch.searching import SearchableIndex
 from cl_haystack.progress import OnProgress, Progress, ignore
 
 WEIGHT_STEPS = 20  # steps of 0.05: finer ones differ by less than the queries can tell
-DEPTHS = (30, 50, 100, 200)
+DEPTHS = (15, 30, 50, 100)
 FUSIONS: tuple[Fusion, ...] = ("min_max", "rrf")
 _CHUNK = 64  # queries asked at a time
 

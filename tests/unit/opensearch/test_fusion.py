@@ -13,7 +13,7 @@ def test_what_is_told_takes_precedence_over_what_was_tuned() -> None:
     assert tuned.with_given(None, None, None) == tuned
     assert tuned.with_given(None, None, 70).weights == (0.2, 0.8)
     told = tuned.with_given([0.3, 0.7], None, None)
-    assert (told.weights, told.fusion, told.pagination_depth) == ((0.3, 0.7), "min_max", 30)
+    assert (told.weights, told.fusion, told.pagination_depth) == ((0.3, 0.7), "min_max", 15)
     assert tuned.with_given(None, "min_max", None).weights == (0.5, 0.5)
     with pytest.raises(ConfigurationError, match=r"'max'.*min_max, rrf"):
         tuned.with_given(None, "max", None)  # type: ignore[arg-type]
@@ -29,7 +29,7 @@ def test_kept_settings_are_read_as_they_were_written() -> None:
         "format_version": 1,
         "weights": [0.35, 0.65],
         "fusion": "min_max",
-        "pagination_depth": 30,
+        "pagination_depth": 15,
         "tuned": {"dataset": "d", "queries": 9, "metric": "ndcg@10", "value": 0.7, "before": 0.6},
     }
     assert HybridSettings.read({"_meta": {META_KEY: stored}}, "i") == settings
