@@ -39,9 +39,9 @@ class HybridSettings(BaseModel):
     :param fusion: ``min_max`` scales each leg's scores to 0..1 and takes the weighted mean; ``rrf`` is
         reciprocal rank fusion.
     :param pagination_depth: candidates of each leg on each shard; normalization looks at their scores, so it
-        needs more than the few that are returned. On one shard the server reads the text of each. On SciFact's
-        training queries 15 take 1.25 times as long as dense search does and 30 take 1.42 times, for 0.4
-        [0.0, 1.0] points of nDCG@10 (docs/experiments.md).
+        needs more than the few that are returned. On one shard the server reads the text of each: for
+        SciFact's training queries 15 take 1.25 times as long as dense search does, 30 take 1.42 times, for
+        0.4 [0.0, 1.0] points of nDCG@10 (docs/experiments.md).
     :param tuned: what they were chosen by; None for settings that nobody measured.
     """
 
