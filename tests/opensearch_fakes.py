@@ -80,6 +80,9 @@ class WordEncoder:
     def encode_queries(self, texts: Sequence[str], *, on_progress: Any = ignore) -> Any:
         return self._encode(texts, on_progress)
 
+    async def encode_query_async(self, text: str) -> Any:
+        return self._encode([text], ignore)[0]
+
     def encode_documents(self, texts: Sequence[str], *, on_progress: Any = ignore) -> Any:
         return self._encode(texts, on_progress)
 

@@ -14,6 +14,12 @@ _FAST_INT8_FLAGS = frozenset({"avx512_vnni", "avx_vnni", "amx_int8"})
 _BFLOAT16_FLAGS = frozenset({"avx512_bf16", "amx_bf16"})
 
 
+def logical_processors() -> set[int]:
+    """Return the numbers of the logical processors that this process may use."""
+    get_affinity = getattr(os, "sched_getaffinity", None)  # Linux alone has it
+    return get_affinity(0) if get_affinity else set(range(os.cpu_count() or 1))
+
+
 def usable_cores(root: Path = Path("/")) -> int:
     """Count the physical cores that this process may use.
 
@@ -22,8 +28,7 @@ def usable_cores(root: Path = Path("/")) -> int:
     :param root: where ``/sys`` and ``/proc`` lie; tests give another.
     :returns: cores in the affinity mask, at most the processor time that the container may use; at least 1.
     """
-    get_affinity = getattr(os, "sched_getaffinity", None)
-    logical = get_affinity(0) if get_affinity else set(range(os.cpu_count() or 1))
+    logical = logical_processors()
     topology = root / "sys/devices/system/cpu"
     cores = {_read(topology / f"cpu{number}/topology/thread_siblings_list") or number for number in logical}
     return max(1, min(len(cores), _cgroup_cpus(root, len(cores))))

@@ -6,7 +6,7 @@ Pooling and normalization are in the graph; prefixes and the length limit come f
 import os
 import threading
 import weakref
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence, Sized
 from pathlib import Path
 from typing import Literal
 
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from cl_haystack.bundle import ModelBundle
 from cl_haystack.encoder.engine import Engine
+from cl_haystack.encoder.gathering import QueryGatherer
 from cl_haystack.encoder.openvino_engine import OpenVinoEngine
 from cl_haystack.encoder.openvino_engine import is_faster as openvino_is_faster
 from cl_haystack.encoder.protocol import Vectors
@@ -47,9 +48,8 @@ class Encoder:
     EncodingError. Very long texts cost no more than ``max_length`` tokens (see
     :mod:`cl_haystack.encoder.tokenization` for what is read of them).
 
-    Calls from several threads are safe and share the cores; from asyncio use
-    ``await asyncio.to_thread(encoder.encode_queries, [text])``. There is no window in which queries are
-    collected: on a CPU, texts of different lengths gain nothing from a shared run.
+    Calls from several threads are safe and share the cores; asyncio has :meth:`encode_query_async`, which
+    encodes together what arrives while others are encoded.
 
     After a fork the child opens its own session at its first call; let it end with ``os._exit``, as
     multiprocessing does, because onnxruntime 1.32 hangs in the ordinary exit of a child that was forked after
@@ -81,12 +81,14 @@ class Encoder:
         *,
         device: Device = "cpu",
         threads: int | None = None,
+        affinity: Sequence[int] | None = None,
         spinning: bool = False,
         memory_arena: bool = True,
         engine: EngineName = "onnxruntime",
         inference_precision: InferencePrecision | None = None,
         truncate_dim: int | None = None,
         query_cache_size: int = 1024,
+        micro_batch_window_s: float = 0.0,
         verify: bool = True,
     ) -> "Encoder":
         """Open a bundle and its session.
@@ -94,12 +96,14 @@ class Encoder:
         :param path: the bundle's directory, or a bundle loaded before.
         :param device: ``cpu`` or ``cuda``.
         :param threads: threads of one run; None takes one a physical core.
+        :param affinity: logical processors that onnxruntime's threads are tied to; None ties none.
         :param spinning: let threads wait actively; see :class:`EncoderSettings` for when.
         :param memory_arena: let onnxruntime keep the memory of a run for the next one.
         :param engine: ``onnxruntime``, ``openvino`` or ``auto``; see :class:`EncoderSettings`.
         :param inference_precision: number format in which OpenVINO multiplies, ``f32`` or ``bf16``.
         :param truncate_dim: keep only the first dimensions, one of the manifest's ``matryoshka_dimensions``.
         :param query_cache_size: most queries whose vectors are kept; 0 keeps none.
+        :param micro_batch_window_s: how long a single query waits for others; see :class:`EncoderSettings`.
         :param verify: check the hashes of the files.
         :returns: an encoder, ready for use.
         :raises BundleError: the bundle is missing, damaged or unsafe.
@@ -110,12 +114,14 @@ class Encoder:
         settings = EncoderSettings(
             device=device,
             threads=threads,
+            affinity=None if affinity is None else tuple(affinity),
             spinning=spinning,
             memory_arena=memory_arena,
             engine=engine,
             inference_precision=inference_precision,
             truncate_dim=truncate_dim,
             query_cache_size=query_cache_size,
+            micro_batch_window_s=micro_batch_window_s,
         )
         return cls(bundle, settings)
 
@@ -136,6 +142,26 @@ class Encoder:
         :raises EncodingError: the encoder is closed, or a text has no tokens at all, not even special ones.
         """
         _check_texts(texts)
+        if len(texts) != 1 or not self.settings.micro_batch_window_s:
+            return self._encode_queries(texts, on_progress)
+        vector = self._gatherer.vector(texts[0], self._encode_queries)
+        on_progress(Progress(1, 1))
+        return vector[np.newaxis].copy()
+
+    async def encode_query_async(self, text: str) -> Vectors:
+        """Encode one query without holding up the event loop, with those that others ask for meanwhile.
+
+        :param text: any string.
+        :returns: float32 ``(dim,)``, the same bits as from :meth:`encode_queries`; the caller's own.
+        :raises TypeError: ``text`` is not a string.
+        :raises EncodingError: the encoder is closed, or the text has no tokens at all.
+        """
+        check_text(text, 0)
+        vector = await self._gatherer.vector_async(text, self._encode_queries)
+        return vector.copy()
+
+    def _encode_queries(self, texts: Sequence[str], on_progress: OnProgress = ignore) -> Vectors:
+        """Look up what was asked before, and encode the rest."""
         cache = self._query_cache
         if not 0 < len(texts) <= _MAX_CACHED_CALL or not self.settings.query_cache_size:
             return self._encode(texts, self._prefix("query"), on_progress)
@@ -172,6 +198,8 @@ class Encoder:
         :raises EncodingError: the encoder is closed, or ``kind`` is unknown.
         """
         _refuse_one_string(texts)
+        if not isinstance(texts, Iterable):
+            raise TypeError(f"texts is a {type(texts).__name__}, expected an iterable of strings")
         return self._blocks(texts, self._prefix(kind))
 
     def quantize(self, vectors: Vectors, to: Literal["int8", "binary"]) -> NDArray[np.int8]:
@@ -265,6 +293,7 @@ class Encoder:
         self._runner = None
         self._lock = threading.Lock()
         self._query_cache = QueryCache(self.settings.query_cache_size)
+        self._gatherer = QueryGatherer(self.settings.micro_batch_window_s)
 
 
 _encoders: "weakref.WeakSet[Encoder]" = weakref.WeakSet()
@@ -311,5 +340,9 @@ def _refuse_one_string(texts: object) -> None:
 def _check_texts(texts: Sequence[str]) -> None:
     """Refuse the list before anything of it is encoded."""
     _refuse_one_string(texts)
+    if not isinstance(texts, Sized):
+        raise TypeError(
+            f"texts is a {type(texts).__name__}, expected a list of strings; encode_stream takes any iterable"
+        )
     for position, text in enumerate(texts):
         check_text(text, position)

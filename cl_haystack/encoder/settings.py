@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from cl_haystack.encoder.cpu import usable_cores
+from cl_haystack.encoder.cpu import logical_processors, usable_cores
 from cl_haystack.errors import EncodingError
 
 Device = Literal["cpu", "cuda"]
@@ -32,6 +32,9 @@ class EncoderSettings:
     :param device: ``cpu`` or ``cuda``.
     :param threads: threads of one run; None takes one for each physical core that the affinity mask and the
         container's limit leave to this process.
+    :param affinity: numbers of the logical processors that onnxruntime's threads are tied to, one a thread;
+        None leaves that to the system, which knows what else runs. The threads that call, of which each run
+        takes one, are not tied: they are the caller's.
     :param spinning: let threads wait actively between operators. Off: where the cores are shared with other
         work, waiting threads take them away from those they wait for (measured on two cores under load:
         2 to 4 times slower). Worth trying for single queries on a machine of one's own.
@@ -44,16 +47,21 @@ class EncoderSettings:
         ``matryoshka_dimensions``; None keeps all.
     :param query_cache_size: most queries whose vectors are kept; 0 keeps none. 1,024 vectors of 384
         dimensions are 1.6 MB, and the queries of people repeat.
+    :param micro_batch_window_s: how long a single query waits for those of other threads or tasks, to be
+        encoded with them. 0 lets ``encode_query_async`` gather what arrives while others are encoded, and
+        threads encode on their own; more pays where queries come by the dozen at any moment.
     """
 
     device: Device = "cpu"
     threads: int | None = None
+    affinity: tuple[int, ...] | None = None
     spinning: bool = False
     memory_arena: bool = True
     engine: EngineName = "onnxruntime"
     inference_precision: InferencePrecision | None = None
     truncate_dim: int | None = None
     query_cache_size: int = 1024
+    micro_batch_window_s: float = 0.0
 
     def __post_init__(self) -> None:
         as_device(self.device)
@@ -70,8 +78,28 @@ class EncoderSettings:
             )
         if self.query_cache_size < 0:
             raise EncodingError(f"query_cache_size is {self.query_cache_size}, expected 0 (none) or more")
+        if not 0 <= self.micro_batch_window_s <= 1:
+            raise EncodingError(
+                f"micro_batch_window_s is {self.micro_batch_window_s}, expected seconds from 0 (none) to 1"
+            )
+        if self.affinity is not None:
+            self._check_affinity(self.affinity)
+
+    def _check_affinity(self, affinity: tuple[int, ...]) -> None:
+        usable = logical_processors()
+        if not affinity or len(set(affinity)) < len(affinity) or not usable.issuperset(affinity):
+            raise EncodingError(
+                f"affinity is {affinity}, expected different ones of the processors that this process may "
+                f"use: {', '.join(map(str, sorted(usable)))}"
+            )
+        if self.threads not in (None, len(affinity)):
+            raise EncodingError(
+                f"affinity names {len(affinity)} processors for {self.threads} threads; leave threads out"
+            )
+        if self.engine != "onnxruntime" or self.device != "cpu":
+            raise EncodingError("affinity is for engine='onnxruntime' with device='cpu'; leave it out")
 
     @property
     def num_threads(self) -> int:
         """Threads of one run on this machine."""
-        return self.threads or usable_cores()
+        return len(self.affinity) if self.affinity else self.threads or usable_cores()

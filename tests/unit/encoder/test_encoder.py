@@ -2,6 +2,8 @@
 
 import gc
 import json
+import math
+import os
 import shutil
 import threading
 from collections.abc import Callable
@@ -15,6 +17,7 @@ from cl_haystack.bundle import ModelBundle
 from cl_haystack.encoder import Encoder, shared_encoder
 from cl_haystack.encoder import runs as runs_module
 from cl_haystack.encoder import shared as shared_module
+from cl_haystack.encoder.cpu import logical_processors
 from cl_haystack.encoder.session import OnnxRuntimeEngine
 from cl_haystack.errors import BundleError, EncodingError
 from cl_haystack.export import export_bundle
@@ -54,10 +57,16 @@ def test_no_texts_give_no_rows(encoder: Encoder) -> None:
     assert encoder.encode_queries([]).shape == (0, encoder.dimension)
 
 
-@pytest.mark.parametrize("wrong", ["one string", b"bytes"])
+@pytest.mark.parametrize("wrong", ["one string", b"bytes", (text for text in "ab"), None, 5])
 def test_one_string_is_no_list(encoder: Encoder, wrong: object) -> None:
     with pytest.raises(TypeError, match="expected a list of strings"):
         encoder.encode_queries(wrong)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("wrong", ["one string", None, 5])
+def test_a_stream_is_refused_where_it_is_asked_for(encoder: Encoder, wrong: object) -> None:
+    with pytest.raises(TypeError, match=r"expected an? (iterable|list) of strings"):
+        encoder.encode_stream(wrong)  # type: ignore[arg-type]
 
 
 def test_threads_share_one_encoder(encoder: Encoder) -> None:
@@ -84,11 +93,32 @@ def test_closed_encoder_says_so(encoder: Encoder) -> None:
 
 @pytest.mark.parametrize(
     ("options", "message"),
-    [({"device": "tpu"}, "expected one of cpu, cuda"), ({"threads": 0}, "threads is 0")],
+    [
+        ({"device": "tpu"}, "expected one of cpu, cuda"),
+        ({"threads": 0}, "threads is 0"),
+        ({"affinity": []}, "expected different ones of the processors"),
+        ({"affinity": [0, 0]}, "expected different ones of the processors"),
+        ({"affinity": [100_000]}, "expected different ones of the processors"),
+        ({"affinity": [min(logical_processors())], "threads": 7}, "leave threads out"),
+        ({"affinity": [min(logical_processors())], "engine": "openvino"}, "engine='onnxruntime'"),
+        ({"micro_batch_window_s": -1}, "from 0"),
+        ({"micro_batch_window_s": math.nan}, "from 0"),
+    ],
 )
 def test_wrong_options_are_named(bundle: Path, options: dict[str, object], message: str) -> None:
     with pytest.raises(EncodingError, match=message):
         Encoder.load(bundle, **options)  # type: ignore[arg-type]
+
+
+def test_threads_are_tied_to_the_processors_that_are_named(bundle: Path, encoder: Encoder) -> None:
+    affinity = sorted(logical_processors())[-2:]
+    before = set(Path("/proc/self/task").iterdir())
+    with Encoder.load(bundle, affinity=affinity) as tied:
+        assert tied.settings.num_threads == len(affinity)
+        np.testing.assert_array_equal(tied.encode_documents(TEXTS), encoder.encode_documents(TEXTS))
+        new = set(Path("/proc/self/task").iterdir()) - before
+        tied_to = [os.sched_getaffinity(int(thread.name)) for thread in new]
+        assert all({processor} in tied_to for processor in affinity[1:])
 
 
 def test_device_that_is_not_there_is_refused(bundle: Path) -> None:

@@ -6,6 +6,7 @@ import pickle
 import shutil
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -157,6 +158,28 @@ def test_asyncio_through_threads(encoder: Encoder) -> None:
         return await asyncio.gather(*calls)
 
     np.testing.assert_array_equal(np.vstack(asyncio.run(ask())), encoder.encode_queries(TEXTS * 5))
+
+
+@pytest.mark.parametrize("window_s", [0.0, 0.01])
+def test_concurrent_queries_share_runs_and_change_no_bit(
+    bundle: Path, encoder: Encoder, window_s: float
+) -> None:
+    expected = encoder.encode_queries(TEXTS * 5)
+
+    async def ask(gathering: Encoder) -> list[np.ndarray]:
+        return await asyncio.gather(*map(gathering.encode_query_async, TEXTS * 5))
+
+    with Encoder.load(bundle, query_cache_size=0, micro_batch_window_s=window_s) as gathering:
+        np.testing.assert_array_equal(np.vstack(asyncio.run(ask(gathering))), expected)
+        with ThreadPoolExecutor(8) as pool:
+            rows = list(pool.map(lambda text: gathering.encode_queries([text]), TEXTS * 5))
+        np.testing.assert_array_equal(np.vstack(rows), expected)
+        with pytest.raises(TypeError, match="text"):
+            asyncio.run(gathering.encode_query_async(None))  # type: ignore[arg-type]
+    with pytest.raises(EncodingError, match="closed"):
+        asyncio.run(gathering.encode_query_async("cat"))
+    with pytest.raises(EncodingError, match="closed"):
+        gathering.encode_queries(["cat"])
 
 
 def test_a_stream_of_queries_is_encoded_as_queries(encoder: Encoder) -> None:

@@ -11,7 +11,6 @@ from haystack.utils import ComponentDevice
 from cl_haystack.encoder import Encoder, Vectors, shared_encoder
 from cl_haystack.errors import ConfigurationError
 from cl_haystack.progress import OnProgress, ignore
-from haystack_integrations.components.embedders.cl_haystack.gathering import QueryGatherer
 
 
 class ComponentEncoder:
@@ -35,7 +34,6 @@ class ComponentEncoder:
         self._truncate_dim = truncate_dim
         self._encoder: Encoder | None = None
         self._lock = threading.Lock()
-        self._gatherer = QueryGatherer(self.encode_queries)
 
     def load(self) -> Encoder:
         """Return the encoder, loading it if nobody in this process has done so."""
@@ -62,7 +60,8 @@ class ComponentEncoder:
 
     async def encode_query_async(self, text: str) -> Vectors:
         """Return the vector of one query, encoded together with those that others ask for meanwhile."""
-        return await self._gatherer.vector(text)
+        await self.load_async()
+        return await self.load().encode_query_async(text)
 
     def encode_documents(self, texts: Sequence[str], *, on_progress: OnProgress = ignore) -> Vectors:
         """Return one vector a document."""
