@@ -7,41 +7,30 @@ model gives no such sign, so an object in use repeats the check once a second, w
 as much as a search. Within that second such an index is not noticed.
 """
 
-import difflib
 import logging
-import re
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, cast, get_args
-
-from opensearchpy.exceptions import RequestError
+from typing import Any
 
 from cl_haystack.bundle import ModelBundle
-from cl_haystack.errors import CLHaystackError, ConfigurationError, IndexingError, ServerUnavailableError
-from cl_haystack.opensearch.binding import META_KEY, IndexBinding
-from cl_haystack.opensearch.capabilities import ServerCapabilities
+from cl_haystack.errors import CLHaystackError, IndexingError, ServerUnavailableError
+from cl_haystack.opensearch.binding import IndexBinding
 from cl_haystack.opensearch.connection import Connection
-from cl_haystack.opensearch.content_hash import HASH_FIELD, HASH_MAPPING, keeps_hashes
+from cl_haystack.opensearch.content_hash import keeps_hashes
+from cl_haystack.opensearch.creating import create_index, tell_unmet_settings
+from cl_haystack.opensearch.expected_index import ExpectedIndex
 from cl_haystack.opensearch.failures import for_now, opensearch_errors, reason_in
-from cl_haystack.opensearch.mapping import (
-    EMBEDDING_FIELD,
-    index_body,
-    nested_fields,
-    space_type_of,
-    unmet_settings,
-    vector_field,
-)
+from cl_haystack.opensearch.index_meta import IndexMeta
+from cl_haystack.opensearch.mapping import EMBEDDING_FIELD, nested_fields
+from cl_haystack.opensearch.names import check_name, mappings_behind, missing_index
 from cl_haystack.opensearch.settings import IndexSettings
-from cl_haystack.opensearch.vector_form import DataType, VectorForm, data_type_of
+from cl_haystack.opensearch.vector_form import VectorForm
 
 logger = logging.getLogger(__name__)
 
 RECHECK_AFTER_S = 1.0
-_ATTEMPTS_TO_WRITE_META = 10
-
-_FORBIDDEN_IN_NAMES = re.compile(r'[\s\\/*?"<>|,#:A-Z]|^[-_+.]')
 
 
 class BoundIndex:
@@ -63,11 +52,7 @@ class BoundIndex:
         settings: IndexSettings,
         require_binding: bool,
     ) -> None:
-        if not isinstance(name, str) or not name or _FORBIDDEN_IN_NAMES.search(name):
-            raise ConfigurationError(
-                f"{name!r} is no name for an index: use lower-case letters, digits, '-', '_' and '.', and "
-                "begin with a letter or digit"
-            )
+        check_name(name)
         if not isinstance(bundle, ModelBundle | str | Path):
             raise TypeError(f"bundle is a {type(bundle).__name__}, expected a ModelBundle or a path to one")
         self.connection = connection
@@ -75,6 +60,7 @@ class BoundIndex:
         self._bundle_or_path = bundle
         self.settings = settings
         self._require_binding = require_binding
+        self._meta = IndexMeta(connection, name)
         self._checked: frozenset[str] = frozenset()  # concrete indices known to belong to the model
         self._checked_at = 0.0  # time.monotonic()
         self._nested_fields: frozenset[str] = frozenset()
@@ -112,7 +98,7 @@ class BoundIndex:
         :raises ConfigurationError: the server, or the model, cannot do what the settings say.
         :raises IndexingError: it exists already, or the server refuses it.
         """
-        if not self._create():
+        if not create_index(self.connection, self._expected):
             raise IndexingError(
                 f"index '{self.name}' at {self.connection.url} exists already; open it with open() or "
                 "ensure(), or choose another name"
@@ -136,10 +122,11 @@ class BoundIndex:
         :raises IndexingError: it exists and cannot be used.
         """
         # If another process is faster, the check below looks at its index.
-        is_new = self._mappings() is None and self._create()
+        is_new = self._mappings() is None and create_index(self.connection, self._expected)
         self.check(fresh=True)
-        if not is_new:
-            self._tell_unmet_settings()
+        if not is_new and not self._unmet_told:
+            self._unmet_told = True
+            tell_unmet_settings(self.connection, self.name, self.settings)
 
     def take_truncate_dim(self) -> None:
         """Use as many dimensions of the model as the index's binding says, where nobody has said how many."""
@@ -170,10 +157,8 @@ class BoundIndex:
             return None
         before, self._checked_at = self._checked, time.monotonic()  # of many threads, one asks
         try:
-            mappings = self._mappings()
-            if mappings is None:
-                raise self._missing()
-            bindings = {concrete: self._check_one(concrete, entry) for concrete, entry in mappings.items()}
+            mappings = self._existing_mappings()
+            bindings = self._expected.check(mappings, self._checked)
         except ServerUnavailableError:
             self._checked, self._checked_at = before, 0.0
             raise
@@ -207,10 +192,10 @@ class BoundIndex:
         :param bundle: the model that is going to write.
         :raises SpaceMismatchError: its vectors do not belong into the index.
         """
-        self._expected_binding().check(bundle, self.name, self.settings.truncate_dim)
+        self._expected.check_writer(bundle)
         self.check()
         for concrete in self._checked:
-            binding = self._update_binding(concrete, lambda found: found and found.with_writer(bundle))
+            binding = self._meta.update_binding(concrete, lambda found: found and found.with_writer(bundle))
             if binding is not None and binding.text.max_length != bundle.manifest.text.max_length:
                 logger.warning(
                     "index '%s': its documents were cut at %d tokens, %s cuts them at %d; the vectors of "
@@ -230,68 +215,16 @@ class BoundIndex:
         :raises ConfigurationError: the space type of an index ranks otherwise than the model.
         :raises IndexingError: all have a binding, there is no such index, or its vector field does not suit.
         """
-        self._expected_binding().check(bundle, self.name, self.settings.truncate_dim)
-        mappings = self._mappings()
-        if mappings is None:
-            raise self._missing()
-        unbound = {}
-        for concrete, mapping in mappings.items():
-            if (binding := IndexBinding.read(mapping, concrete)) is not None:
-                binding.check(self.bundle, concrete, self.settings.truncate_dim)
-                continue
-            field = vector_field(mapping)
-            self._check_field(concrete, field)
-            assert field is not None
-            if data_type_of(field) != "float":
-                raise IndexingError(
-                    f"index '{concrete}' has {data_type_of(field)} vectors, of which nobody can tell how "
-                    "they were made; index its documents into a new index"
-                )
-            self._check_space_type(mapping)
-            unbound[concrete] = mapping
-        if not unbound:
-            raise IndexingError(f"index '{self.name}' belongs to {self.bundle.label} already; just open it")
-        return unbound
+        self._expected.check_writer(bundle)
+        return self._expected.unbound(self._existing_mappings())
 
     def bind(self, concrete: str) -> None:
         """Write the binding into an index that has none, and let it keep hashes from now on.
 
         :param concrete: name of the index, whose vectors the caller knows to belong to the model.
         """
-        with opensearch_errors(self.connection.url, self.name):
-            mapping = self._client.indices.get_mapping(index=concrete)[concrete]["mappings"]
-            if HASH_FIELD not in mapping.get("properties", {}):
-                hashes = {"properties": {HASH_FIELD: HASH_MAPPING}}
-                self._client.indices.put_mapping(index=concrete, body=hashes)
-        self._update_binding(concrete, lambda found: found or self._expected_binding().as_adopted())
-
-    def _update_binding(
-        self, concrete: str, change: Callable[[IndexBinding | None], IndexBinding | None]
-    ) -> IndexBinding | None:
-        def wanted(mapping: dict[str, Any]) -> dict[str, Any] | None:
-            binding = change(IndexBinding.read(mapping, concrete))
-            return None if binding is None else binding.stored()
-
-        return IndexBinding.read(self._update_meta(concrete, META_KEY, wanted), concrete)
-
-    def _update_meta(
-        self, concrete: str, key: str, change: Callable[[dict[str, Any]], dict[str, Any] | None]
-    ) -> dict[str, Any]:
-        """Write a part of ``_meta`` and read it back: a shard that learns a field puts back what it knew."""
-        for _ in range(_ATTEMPTS_TO_WRITE_META):
-            with opensearch_errors(self.connection.url, self.name):
-                mapping: dict[str, Any] = self._client.indices.get_mapping(index=concrete)[concrete][
-                    "mappings"
-                ]
-            meta, wanted = mapping.get("_meta", {}), change(mapping)
-            if wanted is None or wanted == meta.get(key):
-                return mapping
-            with opensearch_errors(self.connection.url, self.name):
-                self._client.indices.put_mapping(index=concrete, body={"_meta": {**meta, key: wanted}})
-        raise IndexingError(
-            f"index '{concrete}' at {self.connection.url}: others change its mapping all the time, and what "
-            "is kept in it with it; try again when fewer new fields arrive"
-        )
+        self._meta.add_hash_field(concrete)
+        self._meta.update_binding(concrete, lambda found: found or self._expected.binding().as_adopted())
 
     def count(self) -> int:
         """Return the number of documents that a search can see."""
@@ -359,129 +292,31 @@ class BoundIndex:
     def _client(self) -> Any:  # opensearch-py's own annotations promise little more
         return self.connection.client()
 
-    def _create(self) -> bool:
-        binding, space_type = self._expected_binding(), self.settings.space_type_for(self.bundle)
-        VectorForm.of(self.settings.data_type, self.bundle, self.dimension)  # or say now why it cannot be
-        server = ServerCapabilities.ask(self._client, self.connection.url)
-        server.check(self.settings, self.connection.url)
-        body = index_body(binding, self.settings, space_type=space_type, server=server)
-        try:
-            with opensearch_errors(self.connection.url, self.name):
-                self._client.indices.create(index=self.name, body=body)
-        except IndexingError as error:
-            cause = error.__cause__
-            if isinstance(cause, RequestError) and "resource_already_exists" in str(cause.error):
-                return False
-            raise
-        return True
-
-    def _expected_binding(self) -> IndexBinding:
-        return IndexBinding.of(self.bundle, self.settings.truncate_dim, self.settings.data_type)
+    @property
+    def _expected(self) -> ExpectedIndex:
+        return ExpectedIndex(
+            name=self.name,
+            url=self.connection.url,
+            bundle=self.bundle,
+            dimension=self.dimension,
+            settings=self.settings,
+            require_binding=self._require_binding,
+        )
 
     def _mappings(self) -> dict[str, dict[str, Any]] | None:
-        """Return the mapping of every concrete index behind the name, None where there is none."""
-        # With `ignore`, because opensearch-py logs a warning for a status that raises.
-        with opensearch_errors(self.connection.url, self.name):
-            answer = self._client.indices.get_mapping(index=self.name, ignore=[404])
-        if answer.get("status") == 404:
-            return None
-        if not all(isinstance(entry, dict) and "mappings" in entry for entry in answer.values()):
-            raise ServerUnavailableError(
-                self.connection.url, "what answers there is not OpenSearch; correct the address"
-            )
-        return {concrete: entry["mappings"] for concrete, entry in answer.items()}
+        return mappings_behind(self.connection, self.name)
+
+    def _existing_mappings(self) -> dict[str, dict[str, Any]]:
+        mappings = self._mappings()
+        if mappings is None:
+            raise missing_index(self.connection, self.name)
+        return mappings
 
     def _remember(self, mappings: dict[str, dict[str, Any]]) -> None:
         """Keep what later calls need of the mappings that were just checked."""
         self._nested_fields = frozenset().union(*(nested_fields(mapping) for mapping in mappings.values()))
         self._keeps_hashes = all(keeps_hashes(mapping) for mapping in mappings.values())
-        data_type = self._only(
-            "data types", (data_type_of(vector_field(one) or {}) for one in mappings.values())
-        )
-        self._vector_form = VectorForm.of(cast(DataType, data_type), self.bundle, self.dimension)
-
-    def _only(self, what: str, values: Iterable[str]) -> str:
-        """Return the one value that all indices behind the name share."""
-        found = set(values)
-        if len(found) > 1:
-            raise IndexingError(
-                f"index '{self.name}' leads to vectors of several {what} ({', '.join(sorted(found))}); use "
-                "indices of one"
-            )
-        return found.pop()
-
-    def _check_one(self, concrete: str, mapping: dict[str, Any]) -> IndexBinding | None:
-        shown = self.name if concrete == self.name else f"{self.name} ({concrete})"
-        binding = IndexBinding.read(mapping, shown)
-        if binding is not None:
-            binding.check(self.bundle, shown, self.settings.truncate_dim)
-        elif self._require_binding:
-            raise IndexingError(
-                f"index '{shown}' at {self.connection.url} does not say which model its vectors come from "
-                f"(it was not made by cl-haystack); if they come from {self.bundle.label}, adopt it with "
-                "`cl-haystack adopt` or OpenSearchIndex.adopt(), which compares them, or open it with "
-                "require_binding=False; if not, index its documents into a new index"
-            )
-        self._check_field(shown, vector_field(mapping))
-        if binding is None and concrete not in self._checked:
-            try:
-                self._check_space_type(mapping)
-            except ConfigurationError as error:  # searches find other documents than they should, but some
-                logger.warning("index '%s': %s", shown, error)
-        return binding
-
-    def _check_space_type(self, mapping: dict[str, Any]) -> None:
-        """Raise ConfigurationError if an index that somebody else made ranks otherwise than the model."""
-        data_type = data_type_of(vector_field(mapping) or {})
-        found = {"data_type": data_type, "space_type": space_type_of(mapping)}
-        IndexSettings.of(found).space_type_for(self.bundle)
-
-    def _tell_unmet_settings(self) -> None:
-        """Say once which settings an index that exists keeps without."""
-        if self._unmet_told or not self.settings.model_fields_set - {"truncate_dim", "ef_search"}:
-            return
-        self._unmet_told = True
-        with opensearch_errors(self.connection.url, self.name):
-            found = self._client.indices.get(index=self.name)
-        for concrete, existing in found.items():
-            unmet = unmet_settings(self.settings, existing)
-            differences = ", ".join(
-                f"{name} is {there}, not {given}" for name, (given, there) in unmet.items()
-            )
-            if differences:
-                logger.warning(
-                    "index '%s' exists, and stays as it was made: %s; for other settings index its documents "
-                    "into a new index",
-                    concrete,
-                    differences,
-                )
-
-    def _check_field(self, shown: str, field: dict[str, Any] | None) -> None:
-        known = field is not None and data_type_of(field) in get_args(DataType)
-        if field is not None and known and field.get("dimension") == self.dimension:
-            return
-        found = "no vector field 'embedding'"
-        if field is not None:
-            found = f"{data_type_of(field)} vectors of {field.get('dimension')} dimensions"
-        raise IndexingError(
-            f"index '{shown}' at {self.connection.url} has {found}, the model {self.bundle.label} needs "
-            f"vectors of {self.dimension}; use the model it was made with, or another index"
-        )
-
-    def _missing(self) -> IndexingError:
-        with opensearch_errors(self.connection.url):
-            names = [
-                name
-                for index, entry in self._client.indices.get_alias().items()
-                for name in (index, *entry["aliases"])
-                if not name.startswith(".")
-            ]
-        near = difflib.get_close_matches(self.name, names, n=3) or sorted(names)[:5]
-        there = f"; there are {', '.join(near)}" if near else "; there are no indices yet"
-        return IndexingError(
-            f"index '{self.name}' does not exist at {self.connection.url}{there}. Make it with "
-            "`cl-haystack index` or OpenSearchIndex.create(), or correct the name"
-        )
+        self._vector_form = self._expected.vector_form(mappings)
 
     def _mget(self, targets: Sequence[dict[str, Any]], params: dict[str, str]) -> list[dict[str, Any]]:
         self.check()

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import replace
 from functools import update_wrapper
 from inspect import signature
-from typing import Any, Concatenate, ParamSpec, cast
+from typing import Any, Concatenate, ParamSpec
 
 import numpy as np
 from haystack import Document
@@ -25,11 +25,9 @@ from cl_haystack.opensearch.duplicates import (
 )
 from cl_haystack.opensearch.failures import opensearch_errors
 from cl_haystack.opensearch.fusion import META_KEY, HybridSettings
-from cl_haystack.opensearch.mapping import space_type_of
 from cl_haystack.opensearch.queries import MAX_TOP_K, Vector, filter_clause
 from cl_haystack.opensearch.requests import RequestBuilder, SearchRequest
 from cl_haystack.opensearch.scores import DUPLICATE, score_of, similarity_of, similarity_threshold
-from cl_haystack.opensearch.settings import SpaceType
 from cl_haystack.progress import OnProgress, ignore
 
 Options = ParamSpec("Options")
@@ -200,19 +198,17 @@ class SearchableIndex(AskableIndex):
         """
         self.check(fresh=True)
         for concrete in self._requests.mappings:
-            self._update_meta(concrete, META_KEY, lambda _: settings.stored())
+            self._meta.update(concrete, META_KEY, lambda _: settings.stored())
         self.check(fresh=True)
 
     def _remember(self, mappings: dict[str, dict[str, Any]]) -> None:
         super()._remember(mappings)
-        # Of several, neither the scores could be compared nor a threshold mean the same.
-        space_type = self._only("space types", map(space_type_of, mappings.values()))
         self._requests = RequestBuilder(
             index=self.name,
             bundle=self.bundle,
             dimension=self.dimension,
             ef_search=self.settings.ef_search,
-            space_type=cast(SpaceType, space_type),
+            space_type=self._expected.space_type(mappings),
             nested_fields=self._nested_fields,
             mappings=mappings,
             form=self._vector_form,
