@@ -17,7 +17,7 @@ from cl_haystack.opensearch.capabilities import ServerCapabilities
 from cl_haystack.opensearch.connection import OrjsonSerializer
 from cl_haystack.opensearch.failures import opensearch_errors, reason_in
 from cl_haystack.opensearch.fusion import check_weighted_rrf
-from cl_haystack.opensearch.requests import Hits, SearchRequest
+from cl_haystack.opensearch.search_request import Hits, SearchRequest
 
 logger = logging.getLogger(__name__)
 

@@ -21,7 +21,7 @@ from cl_haystack.opensearch.connection import (
 from cl_haystack.opensearch.documents import read_hit
 from cl_haystack.opensearch.mapping import EMBEDDING_FIELD
 from cl_haystack.opensearch.queries import ids_body
-from cl_haystack.opensearch.requests import SearchRequest
+from cl_haystack.opensearch.search_request import SearchRequest
 from cl_haystack.opensearch.searching import SearchableIndex
 from cl_haystack.opensearch.settings import IndexSettings
 

@@ -1,23 +1,22 @@
-"""Searches of an index as requests: what is sent, and what makes documents of the answer. No input or output.
+"""What can be searched for in an index, as requests. No input or output.
 
 The methods of :class:`RequestBuilder` are those of the index, which sends what they return.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from haystack import Document
 from numpy.typing import NDArray
 
-from cl_haystack.bundle import ModelBundle
-from cl_haystack.errors import ConfigurationError, IndexingError
-from cl_haystack.opensearch.diversity import diversify, num_candidates, scaled, without_embedding
-from cl_haystack.opensearch.documents import read_hit
+from cl_haystack.errors import ConfigurationError
+from cl_haystack.opensearch.diverse_request import diverse_request
+from cl_haystack.opensearch.diversity import num_candidates
 from cl_haystack.opensearch.duplicates import MAX_DUPLICATES
 from cl_haystack.opensearch.fusion import Fusion, HybridSettings
-from cl_haystack.opensearch.mapping import CONTENT_FIELD, vector_field
+from cl_haystack.opensearch.index_vectors import IndexVectors
+from cl_haystack.opensearch.mapping import vector_field
 from cl_haystack.opensearch.queries import (
     MAX_TOP_K,
     Vector,
@@ -29,68 +28,26 @@ from cl_haystack.opensearch.queries import (
     radial_body,
 )
 from cl_haystack.opensearch.scores import DUPLICATE, check_min_score, score_of, similarity_threshold
+from cl_haystack.opensearch.search_request import SearchRequest, read_hits
 from cl_haystack.opensearch.settings import SpaceType
-from cl_haystack.opensearch.vector_form import Row, VectorForm
-
-Hits = list[dict[str, Any]]
-
-
-def read_hits(hits: Hits) -> list[Document]:
-    """Return the documents of an answer; highlighted passages, where asked for, are in their meta."""
-    return [_with_highlights(read_hit(hit), hit.get("highlight")) for hit in hits]
-
-
-def _require_text(query: Any) -> None:
-    if not isinstance(query, str):
-        raise TypeError(f"query is a {type(query).__name__}, expected a string; for a vector use search()")
-
-
-def _with_highlights(document: Document, highlight: dict[str, list[str]] | None) -> Document:
-    if highlight is None:
-        return document
-    return replace(document, meta={**document.meta, "highlights": highlight[CONTENT_FIELD]})
-
-
-@dataclass(frozen=True, slots=True)
-class SearchRequest:
-    """What is sent to the server, and what makes documents of its answer.
-
-    :param body: of a search request.
-    :param read: the hits of the answer to documents.
-    :param weighs_ranks: it asks for weighted reciprocal rank fusion, which older servers refuse.
-    """
-
-    body: dict[str, Any]
-    read: Callable[[Hits], list[Document]] = read_hits
-    weighs_ranks: bool = False
-
-    def without_content(self) -> "SearchRequest":
-        """Return the request for ids and scores alone."""
-        return replace(self, body={**self.body, "_source": False}, read=read_hits)
 
 
 @dataclass(frozen=True, slots=True)
 class RequestBuilder:
     """Makes the requests of an index; what is said of their results is said of what the index returns.
 
-    :param index: its name, for messages.
-    :param bundle: the model.
-    :param dimension: length of the vectors.
+    :param vectors: those of the index.
     :param ef_search: candidates that HNSW looks at; None leaves it to the server.
     :param space_type: how vectors are compared.
     :param nested_fields: fields mapped as nested.
     :param mappings: of the concrete indices behind the name.
-    :param form: how the index stores vectors.
     """
 
-    index: str
-    bundle: ModelBundle
-    dimension: int
+    vectors: IndexVectors
     ef_search: int | None
     space_type: SpaceType
     nested_fields: frozenset[str]
     mappings: Mapping[str, dict[str, Any]]
-    form: VectorForm
 
     def kept_hybrid_settings(self) -> HybridSettings | None:
         """Return the settings kept in the index; None where there are none, or its parts disagree.
@@ -129,7 +86,7 @@ class RequestBuilder:
         :raises ConfigurationError: a value cannot be used.
         """
         check_top_k(top_k)
-        row = self._valid(query_embedding)
+        row = self.vectors.asked(query_embedding)
         common: dict[str, Any] = {
             "top_k": num_candidates(top_k, diversity, candidates),
             "filters": filters,
@@ -145,7 +102,11 @@ class RequestBuilder:
         else:
             common |= {"ef_search": self.ef_search, "oversample_factor": oversample_factor}
             body = knn_body(row, rescore_by=self._rescore_by(), **common)
-        return self._diverse(body, diversity, top_k, with_embedding=with_embedding, query=row)
+        if diversity is None:
+            return SearchRequest(body)
+        return diverse_request(
+            body, self.vectors, row, diversity=diversity, top_k=top_k, with_embedding=with_embedding
+        )
 
     def radial(
         self,
@@ -175,7 +136,7 @@ class RequestBuilder:
         :raises ConfigurationError: a value cannot be used, or the bundle has no threshold of that name.
         """
         if isinstance(min_score, str):
-            min_score = score_of(similarity_threshold(min_score, self.bundle), self.space_type)
+            min_score = score_of(similarity_threshold(min_score, self.vectors.bundle), self.space_type)
         check_min_score(min_score, self.space_type)
         options: dict[str, Any] = {
             "min_score": min_score,
@@ -184,8 +145,8 @@ class RequestBuilder:
             "with_embedding": with_embedding,
             "nested_fields": self.nested_fields,
         }
-        row = self._valid(query_embedding)
-        if exact or self.form.data_type == "binary":
+        row = self.vectors.asked(query_embedding)
+        if exact or self.vectors.form.data_type == "binary":
             return SearchRequest(exact_body(row, space_type=self.space_type, **options))
         return SearchRequest(radial_body(row, **options))
 
@@ -214,7 +175,7 @@ class RequestBuilder:
         check_top_k(top_k)
         request = self.radial(
             embedding,
-            min_score=score_of(similarity_threshold(threshold, self.bundle), self.space_type),
+            min_score=score_of(similarity_threshold(threshold, self.vectors.bundle), self.space_type),
             top_k=min(top_k + (exclude_id is not None), MAX_TOP_K),
             filters=filters,
             with_embedding=with_embedding,
@@ -295,7 +256,7 @@ class RequestBuilder:
         _require_text(query)
         check_top_k(top_k)
         settings = self._fusion(weights, fusion, pagination_depth)
-        row = self._valid(query_embedding)
+        row = self.vectors.asked(query_embedding)
         body = hybrid_body(
             query,
             row,
@@ -307,8 +268,16 @@ class RequestBuilder:
             with_embedding=with_embedding or diversity is not None,
             nested_fields=self.nested_fields,
         )
-        request = self._diverse(
-            body, diversity, top_k, with_embedding=with_embedding, query=row, fusion=settings.fusion
+        if diversity is None:
+            return SearchRequest(body, weighs_ranks=settings.weighs_ranks)
+        request = diverse_request(
+            body,
+            self.vectors,
+            row,
+            diversity=diversity,
+            top_k=top_k,
+            with_embedding=with_embedding,
+            fusion=settings.fusion,
         )
         return replace(request, weighs_ranks=settings.weighs_ranks)
 
@@ -359,16 +328,6 @@ class RequestBuilder:
             return requests
         return [request.without_content() for request in requests]
 
-    def rows(self, stored: Sequence[Sequence[float] | Row | None]) -> NDArray[np.float32]:
-        """Return stored vectors as rows whose products are the model's similarities.
-
-        :param stored: as the index returns them.
-        :returns: ``(len(stored), dim)``.
-        """
-        # Bytes and signs keep no length, so there is nothing but the cosine to compare.
-        is_cosine = self.bundle.similarity == "cosine" or self.form.data_type != "float"
-        return self.form.rows(stored, self.dimension, unit=is_cosine)
-
     def _fusion(
         self, weights: Sequence[float] | None, fusion: Fusion | None, pagination_depth: int | None
     ) -> HybridSettings:
@@ -376,55 +335,13 @@ class RequestBuilder:
         kept = self.kept_hybrid_settings() if asks_index else None
         return (kept or HybridSettings()).with_given(weights, fusion, pagination_depth)
 
-    def _diverse(
-        self,
-        body: dict[str, Any],
-        diversity: float | None,
-        top_k: int,
-        *,
-        with_embedding: bool,
-        query: Row,
-        fusion: Fusion | None = None,
-    ) -> SearchRequest:
-        if diversity is None:
-            return SearchRequest(body)
-
-        def read(hits: Hits) -> list[Document]:
-            documents = read_hits(hits)
-            stored = [document.embedding for document in documents]
-            if fusion is None:
-                # Not the score, which knows no bytes' scale, and of signs the number that differ.
-                vectors = self.rows(stored)
-                relevance = vectors @ self.rows([query])[0]
-            else:
-                # Fused scores lie within 0..1, as cosines do; those of ranks are all close to 0.
-                vectors = self.form.rows(stored, self.dimension, unit=True)
-                scores = np.array([document.score or 0.0 for document in documents], dtype=np.float32)
-                relevance = scaled(scores) if fusion == "rrf" else scores
-            chosen = diversify(documents, relevance, vectors, diversity=diversity, top_k=top_k)
-            return chosen if with_embedding else without_embedding(chosen)
-
-        return SearchRequest(body, read)
-
     def _rescore_by(self) -> SpaceType | None:
         """Return how a script ranks anew where the engine does not; None where it does."""
         fields = [vector_field(mapping) or {} for mapping in self.mappings.values()]
         is_lucene = any(field.get("method", {}).get("engine") == "lucene" for field in fields)
         return self.space_type if is_lucene else None
 
-    def _valid(self, vector: Vector) -> Row:
-        try:
-            row = np.ascontiguousarray(vector, dtype=np.float32)
-        except (TypeError, ValueError) as error:
-            raise TypeError(
-                f"the query's vector, a {type(vector).__name__}, holds something other than numbers; give "
-                f"{self.dimension} numbers, from CLTextEmbedder or Encoder.encode_queries"
-            ) from error
-        if row.shape != (self.dimension,):
-            raise IndexingError(
-                f"index '{self.index}': the query's vector has shape {row.shape}, expected "
-                f"({self.dimension},); embed the query with {self.bundle.label}"
-            )
-        if not np.isfinite(row).all():
-            raise IndexingError(f"index '{self.index}': the query's vector holds NaN or an infinite number")
-        return self.form(row)
+
+def _require_text(query: Any) -> None:
+    if not isinstance(query, str):
+        raise TypeError(f"query is a {type(query).__name__}, expected a string; for a vector use search()")

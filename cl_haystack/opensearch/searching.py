@@ -25,9 +25,11 @@ from cl_haystack.opensearch.duplicates import (
 )
 from cl_haystack.opensearch.failures import opensearch_errors
 from cl_haystack.opensearch.fusion import META_KEY, HybridSettings
+from cl_haystack.opensearch.index_vectors import IndexVectors
 from cl_haystack.opensearch.queries import MAX_TOP_K, Vector, filter_clause
-from cl_haystack.opensearch.requests import RequestBuilder, SearchRequest
+from cl_haystack.opensearch.requests import RequestBuilder
 from cl_haystack.opensearch.scores import DUPLICATE, score_of, similarity_of, similarity_threshold
+from cl_haystack.opensearch.search_request import SearchRequest
 from cl_haystack.progress import OnProgress, ignore
 
 Options = ParamSpec("Options")
@@ -148,7 +150,7 @@ class SearchableIndex(AskableIndex):
             return group_duplicates(
                 vectors,
                 neighbours,
-                rows=self._requests.rows,
+                rows=self._requests.vectors.rows,
                 threshold=least,
                 total=total,
                 on_progress=on_progress,
@@ -204,12 +206,9 @@ class SearchableIndex(AskableIndex):
     def _remember(self, mappings: dict[str, dict[str, Any]]) -> None:
         super()._remember(mappings)
         self._requests = RequestBuilder(
-            index=self.name,
-            bundle=self.bundle,
-            dimension=self.dimension,
+            vectors=IndexVectors(self.name, self.bundle, self.dimension, self._vector_form),
             ef_search=self.settings.ef_search,
             space_type=self._expected.space_type(mappings),
             nested_fields=self._nested_fields,
             mappings=mappings,
-            form=self._vector_form,
         )

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from cl_haystack.encoder.quantized_vectors import as_bits
 from cl_haystack.errors import ConfigurationError
+from cl_haystack.opensearch.index_vectors import IndexVectors
 from cl_haystack.opensearch.requests import RequestBuilder
 from cl_haystack.opensearch.vector_form import VectorForm
 from tests.opensearch_fakes import tiny_bundle
@@ -20,14 +21,11 @@ SCALE = 200.0
 
 def builder(form: VectorForm | None = None, space_type: Any = "cosinesimil", **bundle: Any) -> RequestBuilder:
     return RequestBuilder(
-        index="docs",
-        bundle=tiny_bundle(DIMENSION, **bundle),
-        dimension=DIMENSION,
+        vectors=IndexVectors("docs", tiny_bundle(DIMENSION, **bundle), DIMENSION, form or VectorForm()),
         ef_search=100,
         space_type=space_type,
         nested_fields=frozenset(),
         mappings={},
-        form=form or VectorForm(),
     )
 
 
