@@ -12,6 +12,8 @@ import torch.distributed as dist
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from cl_haystack.progress import OnProgress, Progress
+from cl_haystack.training.arguments import BEST_METRIC
+from cl_haystack.training.config import TrainingConfig
 
 
 class TellProgress(TrainerCallback):
@@ -160,6 +162,26 @@ class StopRequest:
         if self.signal is not None and number == signal.SIGINT:
             raise KeyboardInterrupt
         self.signal = signal.Signals(number)
+
+
+def saving_and_stopping(
+    config: TrainingConfig, stop: StopRequest | None, *, evaluates: bool
+) -> list[TrainerCallback]:
+    """Return what saves, evaluates and stops a run where it is time.
+
+    :param config: how often, and with which patience.
+    :param stop: tells whether to stop; None where no states are saved on the way.
+    :param evaluates: whether the model is measured during training.
+    :returns: the callbacks.
+    """
+    callbacks: list[TrainerCallback] = []
+    if stop is not None:
+        callbacks.append(SaveAndStop(config.save_interval_s, stop))
+    if evaluates:
+        callbacks.append(EvaluateEvenly(config.evaluations))
+    if evaluates and config.patience is not None:
+        callbacks.append(StopWithoutGain(config.patience, BEST_METRIC))
+    return callbacks
 
 
 def _largest(wishes: tuple[int, ...], device: torch.device) -> tuple[int, ...]:

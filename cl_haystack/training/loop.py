@@ -7,7 +7,7 @@ so that the newest state in the folder is always whole.
 """
 
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,17 +15,16 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
-from transformers import Trainer, TrainerCallback, TrainingArguments
+from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 from transformers.trainer_utils import get_last_checkpoint
 
 from cl_haystack.errors import CheckpointError
 from cl_haystack.training.collator import PackedTexts, ScheduledBatches, TrainingBatch, as_batch
+from cl_haystack.training.evaluation import Evaluate
 from cl_haystack.training.gather import gather_batch
 from cl_haystack.training.losses import Loss
 from cl_haystack.training.model import SentenceEncoder
-
-Evaluate = Callable[[], dict[str, float]]
-"""Measures the encoder as it is now."""
+from cl_haystack.training.not_finite import NotFiniteError
 
 STATE_PREFIX = "checkpoint-"
 _TRAINER_STATE = "trainer_state.json"
@@ -110,6 +109,8 @@ class TrainingLoop(Trainer):
             optimizers=(optimizer, None),
             callbacks=list(callbacks),
         )
+        remove: Any = self.remove_callback  # untyped in transformers
+        remove(PrinterCallback)
 
     def get_train_dataloader(self) -> DataLoader[TrainingBatch]:
         """Return the batches as they are scheduled: already shuffled, grouped, and shared among devices."""
@@ -231,14 +232,6 @@ class TrainingLoop(Trainer):
 def _only(batches: list[TrainingBatch]) -> TrainingBatch:
     (batch,) = batches  # the schedule has made batches of rows already
     return batch
-
-
-class NotFiniteError(Exception):
-    """What a step made is infinite or not a number; told on with the batch by whoever knows the pairs."""
-
-    def __init__(self, step: int, problem: str) -> None:
-        self.step = step
-        super().__init__(problem)
 
 
 def newest_state(folder: Path) -> Path | None:

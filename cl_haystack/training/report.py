@@ -2,9 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.metadata import version
 from typing import Any
 
 from cl_haystack.training.arguments import BEST_METRIC
+from cl_haystack.training.config import TrainingConfig
 from cl_haystack.training.schedule import ScheduledBatch
 from cl_haystack.training.training_set import TrainingSet
 
@@ -69,3 +71,30 @@ def make_report(
         ],
         scores=scores,
     )
+
+
+def training_record(
+    report: TrainingReport, sets: Sequence[TrainingSet], config: TrainingConfig, base_model: dict[str, str]
+) -> dict[str, Any]:
+    """Return what the checkpoint keeps of a run.
+
+    :param report: what the run did.
+    :param sets: its data sets.
+    :param config: options of the loop.
+    :param base_model: name and digest of what training started from.
+    :returns: values in plain types, by name.
+    """
+    return {
+        "base_model": base_model,
+        "loss": sets[0].loss.describe(),
+        "datasets": [
+            {"name": s.name, **s.provenance, "num_pairs": len(s), "loss": s.loss.describe()} for s in sets
+        ],
+        "hyperparameters": config.model_dump(mode="json"),
+        "num_pairs": report.num_pairs,
+        "steps": report.steps,
+        "seed": config.seed,
+        "evaluations": report.evaluations,
+        "scores": report.scores,
+        "versions": {name: version(name) for name in ("cl-haystack", "torch", "transformers")},
+    }

@@ -5,8 +5,9 @@ interrupted goes on in the middle of an epoch by dropping what is done. A batch 
 that it has one loss. With several devices a step's batch is shared out: no text is on two of them.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from itertools import accumulate
 from typing import Literal
 
 from cl_haystack.training.sampling import no_duplicate_batches, shuffled_batches
@@ -67,6 +68,12 @@ def make_schedule(
 def share_of(batch: ScheduledBatch, device: int, num_devices: int) -> ScheduledBatch:
     """Return the part of a batch that one of several devices trains on."""
     return replace(batch, rows=batch.rows[device::num_devices])
+
+
+def pairs_done(schedule: Sequence[ScheduledBatch], batches_a_step: int) -> Callable[[int], int]:
+    """Return a function that tells how many pairs the first steps of the schedule hold."""
+    totals = [0, *accumulate(len(batch.rows) for batch in schedule)]
+    return lambda step: totals[min(step * batches_a_step, len(schedule))]
 
 
 def _epoch(training_set: TrainingSet, batch_size: int, seed: int) -> list[list[int]]:

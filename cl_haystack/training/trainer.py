@@ -2,60 +2,51 @@
 
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import cached_property
-from importlib.metadata import version
-from itertools import accumulate, chain, islice
+from itertools import chain
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from accelerate import PartialState
 from accelerate.utils import broadcast_object_list
-from transformers import PrinterCallback, TrainerCallback
+from transformers import TrainerCallback
 
 from cl_haystack.bundle.fingerprint import weights_digest
-from cl_haystack.data import (
-    CorpusDocument,
-    MiningReport,
-    Pair,
-    RetrievalTask,
-    find_overlap,
-    pool_task,
-    write_pairs,
-)
-from cl_haystack.errors import ConfigurationError, DataError, TrainingError, TrainingInterruptedError, quote
+from cl_haystack.data import CorpusDocument, MiningReport, Pair, RetrievalTask, find_overlap
+from cl_haystack.errors import TrainingError, TrainingInterruptedError
 from cl_haystack.progress import OnProgress, ignore
-from cl_haystack.training.arguments import BEST_METRIC, training_arguments
-from cl_haystack.training.averaging import average, averaged, copy_of_weights
-from cl_haystack.training.callbacks import (
-    EvaluateEvenly,
-    SaveAndStop,
-    StopRequest,
-    StopWithoutGain,
-    TellProgress,
-)
+from cl_haystack.training.arguments import training_arguments
+from cl_haystack.training.averaging import Weights, average, copy_of_weights
+from cl_haystack.training.callbacks import StopRequest, TellProgress, saving_and_stopping
 from cl_haystack.training.checkpoint import read_layout
 from cl_haystack.training.collator import Prompting, ScheduledBatches
 from cl_haystack.training.config import TrainingConfig
-from cl_haystack.training.device import autocast, check_device, plain_device_name, resolve_precision
-from cl_haystack.training.loop import NotFiniteError, TrainedModel, TrainingLoop, newest_state
+from cl_haystack.training.device import (
+    attention_of,
+    autocast,
+    check_device,
+    plain_device_name,
+    resolve_precision,
+)
+from cl_haystack.training.evaluation import Evaluate, make_evaluation
+from cl_haystack.training.loop import TrainedModel, TrainingLoop, newest_state
 from cl_haystack.training.lora import add_adapters, merge_adapters
 from cl_haystack.training.losses import InfoNCE, Loss
 from cl_haystack.training.model import SentenceEncoder, resolve_model
+from cl_haystack.training.not_finite import NotFiniteError, with_saved_batch
 from cl_haystack.training.optimizer import make_optimizer
-from cl_haystack.training.pair_table import as_pair
 from cl_haystack.training.recipe import Recipe
 from cl_haystack.training.refresh import refresh_callbacks
-from cl_haystack.training.report import TrainingReport, make_report
+from cl_haystack.training.report import TrainingReport, make_report, training_record
+from cl_haystack.training.requirements import check_dropout, check_patience, check_schedule, check_teacher
 from cl_haystack.training.run_state import describe_run, open_state
-from cl_haystack.training.schedule import ScheduledBatch, make_schedule, share_of
+from cl_haystack.training.schedule import ScheduledBatch, make_schedule, pairs_done, share_of
 from cl_haystack.training.scores import score_distribution
-from cl_haystack.training.training_set import TrainingSet
+from cl_haystack.training.training_set import TrainingSet, as_training_sets
 
 _SELF_COMPARING_DROPOUT = 0.1  # the paper's, arXiv:2104.08821, table 2
-_PLAIN_ATTENTION_TOKENS = 512
-T = TypeVar("T")
 
 
 class ContrastiveTrainer:
@@ -123,7 +114,7 @@ class ContrastiveTrainer:
         :raises TrainingInterruptedError: a signal asked to stop; the state is saved.
         :raises CheckpointError: the state cannot be written.
         """
-        sets = self._training_sets(pairs)
+        sets = as_training_sets(pairs, self.loss)
         self._settle(sets, task)
         devices = self._devices
         schedule = make_schedule(
@@ -134,23 +125,24 @@ class ContrastiveTrainer:
             seed=self.config.seed,
             num_devices=devices.num_processes,
         )
-        if not schedule:
-            raise DataError(_nothing_to_learn_from(sets))
-        self._stop = None if state is None else StopRequest()
-        listening = nullcontext() if self._stop is None else self._stop.listening()
+        check_schedule(schedule, sets)
+        stop = None if state is None else StopRequest()
+        listening = nullcontext() if stop is None else stop.listening()
         with tempfile.TemporaryDirectory() as nowhere, listening:  # to a wish to stop
             folder = Path(broadcast_object_list([nowhere])[0]) if state is None else Path(state)
-            last = self._open_state(folder, sets, task, devices, resume=resume)
-            loop = self._prepare(sets, schedule, devices, folder, task, on_progress)
+            last = self._open_state(folder, sets, task, resume=resume)
+            base = copy_of_weights(self._load_base()) if self.config.base_weight else {}
+            loop = self._prepare(sets, schedule, folder, task, base, stop, on_progress)
             try:
-                seconds = self._run(loop, folder, last, sets, schedule)
+                seconds = self._run(loop, folder, last, sets, schedule, stop)
             finally:
                 merge_adapters(self.encoder)
             devices.wait_for_everyone()  # the folder of the first, which all read from, goes with this block
             history, steps = loop.state.log_history, loop.state.global_step
-        self._finish()
+        self._finish(base)
         report = make_report(sets, schedule, history, steps=steps, seconds=seconds, scores=self._scores(sets))
-        self._record = self._training_record(report, sets)
+        base_model = {"name": self._base_model, "weights": self.base_weights}
+        self._record = training_record(report, sets, self.config, base_model)
         if task is not None and devices.is_main_process:
             self._record["overlap"] = find_overlap(chain.from_iterable(sets), task).counts()
         return report
@@ -216,116 +208,66 @@ class ContrastiveTrainer:
             return self.config.dropout
         return _SELF_COMPARING_DROPOUT if self.loss is not None and self.loss.positive_is_anchor else 0.0
 
-    @property
-    def _attention(self) -> str:
-        """Plain attention where its matrix fits a CPU's caches: its way back is quicker than the fused one.
-
-        Forward and back 2.06 against 2.27 s, 16 texts of 256 tokens in bf16, one core, torch 2.15.
-        """
-        limit = self.config.max_length or read_layout(self._base_folder).max_length or _PLAIN_ATTENTION_TOKENS
-        return "eager" if self._device == "cpu" and limit <= _PLAIN_ATTENTION_TOKENS else "sdpa"
-
     def _load_base(self) -> SentenceEncoder:
+        max_length = self.config.max_length or read_layout(self._base_folder).max_length
         return SentenceEncoder.load(
             self._base_folder,
             max_length=self.config.max_length,
             device=self._device,
-            attention=self._attention,
+            attention=attention_of(self._device, max_length),
             dropout=self._dropout,
             query_prefix=self.config.query_prefix,
             document_prefix=self.config.document_prefix,
         )
 
-    def _training_sets(self, pairs: Iterable[Pair] | Sequence[TrainingSet]) -> list[TrainingSet]:
-        rest = iter(pairs)
-        first = list(islice(rest, 1))
-        items: Iterator[Any] = chain(first, rest)
-        if first and isinstance(first[0], TrainingSet):
-            return list(_only(TrainingSet, items))
-        return [TrainingSet(_only(Pair, items), loss=self.loss)]
-
     def _settle(self, sets: Sequence[TrainingSet], task: RetrievalTask | None) -> None:
         """Settle what depends on the data sets, and check what they need."""
         in_batch_negatives = all(s.loss.in_batch_negatives for s in sets)
         self.config = self._given_config.with_rate(in_batch_negatives=in_batch_negatives)
-        if self.config.patience is not None and task is None:
-            raise ConfigurationError(
-                f"patience is {self.config.patience}: stopping early needs evaluations; give a task "
-                "(--eval), or leave patience out"
-            )
+        check_patience(self.config, task)
         for training_set in sets:
             training_set.guide_is_named = self._guide_is_named
-        self._check_dropout(sets)
-        self._check_teacher(sets)
-
-    def _check_dropout(self, sets: Sequence[TrainingSet]) -> None:
-        names = [s.loss.name for s in sets if s.loss.positive_is_anchor]
-        if names and not self._dropout:
-            raise ConfigurationError(
-                f"dropout is 0, but the loss {names[0]} compares two embeddings of one text that differ by "
-                "dropout alone; set it in the configuration, such as 0.1"
-            )
-
-    def _check_teacher(self, sets: Sequence[TrainingSet]) -> None:
-        untaught = [s for s in sets if s.loss.learns_from_guide and s.needs_guide]
-        if untaught and not self._guide_is_named:
-            columns = " or add 'candidate_scores' to every pair;" * (
-                "candidate_scores" in untaught[0].loss.uses
-            )
-            raise ConfigurationError(
-                f"the loss {untaught[0].loss.name} learns from a teacher, and {untaught[0].name!r} has none: "
-                f"name a guide model;{columns} the model cannot be its own teacher"
-            )
+        check_dropout(sets, self._dropout)
+        check_teacher(sets, guide_is_named=self._guide_is_named)
 
     def _open_state(
-        self,
-        folder: Path,
-        sets: Sequence[TrainingSet],
-        task: RetrievalTask | None,
-        devices: PartialState,
-        *,
-        resume: bool,
+        self, folder: Path, sets: Sequence[TrainingSet], task: RetrievalTask | None, *, resume: bool
     ) -> Path | None:
         guide_weights = (
             weights_digest(read_layout(resolve_model(self._guide_model)).transformer)
             if any(s.needs_guide for s in sets)
             else None
         )
-        run = describe_run(self.base_weights, guide_weights, self.config, sets, task, devices.num_processes)
-        if devices.is_main_process:
+        num_devices = self._devices.num_processes
+        run = describe_run(self.base_weights, guide_weights, self.config, sets, task, num_devices)
+        if self._devices.is_main_process:
             open_state(folder, run, resume=resume)
-        devices.wait_for_everyone()
+        self._devices.wait_for_everyone()
         return newest_state(folder) if resume else None
 
     def _prepare(
         self,
         sets: Sequence[TrainingSet],
         schedule: Sequence[ScheduledBatch],
-        devices: PartialState,
         folder: Path,
         task: RetrievalTask | None,
+        base: Weights,
+        stop: StopRequest | None,
         on_progress: OnProgress,
     ) -> TrainingLoop:
-        self._base = copy_of_weights(self._load_base()) if self.config.base_weight else {}
         if self.config.lora_rank:
             add_adapters(self.encoder, self.config.lora_rank, seed=self.config.seed)
         if self.config.compile:
             self.encoder.transformer.compile(dynamic=True)
         model = TrainedModel(self.encoder, [s.loss for s in sets], self.config.mini_batch_size)
         guide = self._guide(sets)
-        shares = [share_of(batch, devices.process_index, devices.num_processes) for batch in schedule]
-        batches = ScheduledBatches(
-            sets, shares, self._prompting(self.encoder), None if guide is None else self._prompting(guide)
-        )
-        callbacks = [*self._callbacks, TellProgress(on_progress, _pairs_done(schedule, self.config))]
-        callbacks += refresh_callbacks(sets, schedule, self.config, folder)
-        if self._stop is not None:
-            callbacks.append(SaveAndStop(self.config.save_interval_s, self._stop))
-        if task is not None:
-            callbacks.append(EvaluateEvenly(self.config.evaluations))
-        if self.config.patience is not None and task is not None:
-            callbacks.append(StopWithoutGain(self.config.patience, BEST_METRIC))
-        loop = TrainingLoop(
+        callbacks: list[TrainerCallback] = [
+            *self._callbacks,
+            TellProgress(on_progress, pairs_done(schedule, self.config.gradient_accumulation_steps)),
+            *refresh_callbacks(sets, schedule, self.config, folder),
+            *saving_and_stopping(self.config, stop, evaluates=task is not None),
+        ]
+        return TrainingLoop(
             model,
             training_arguments(
                 self.config,
@@ -335,27 +277,23 @@ class ContrastiveTrainer:
                 precision=self._precision,
                 evaluates=task is not None,
             ),
-            batches=batches,
+            batches=self._batches(sets, schedule, guide),
             optimizer=make_optimizer(model, self.config),
             guide=guide,
-            evaluate=None if task is None else self._evaluation(task, folder),
+            evaluate=None if task is None else self._evaluation(task, folder, base),
             callbacks=callbacks,
         )
-        remove: Any = loop.remove_callback  # untyped in transformers
-        remove(PrinterCallback)
-        return loop
 
-    def _evaluation(self, task: RetrievalTask, folder: Path) -> Callable[[], dict[str, float]]:
-        num_documents = self.config.evaluation_documents
-        task = pool_task(task, folder / "evaluation-corpus.jsonl", num_documents=num_documents)
+    def _evaluation(self, task: RetrievalTask, folder: Path, base: Weights) -> Evaluate:
+        return make_evaluation(self.encoder, task, folder, self.config, base=base, autocast=self._autocast)
 
-        def measure() -> dict[str, float]:
-            from cl_haystack.evaluation import evaluate_retrieval
-
-            with averaged(self.encoder, self._base, self.config.base_weight), self._autocast():
-                return evaluate_retrieval(task, self.encoder).metrics
-
-        return measure
+    def _batches(
+        self, sets: Sequence[TrainingSet], schedule: Sequence[ScheduledBatch], guide: SentenceEncoder | None
+    ) -> ScheduledBatches:
+        device, num_devices = self._devices.process_index, self._devices.num_processes
+        shares = [share_of(batch, device, num_devices) for batch in schedule]
+        prompting = self._prompting(self.encoder)
+        return ScheduledBatches(sets, shares, prompting, None if guide is None else self._prompting(guide))
 
     def _prompting(self, encoder: SentenceEncoder) -> Prompting:
         tokenizer = encoder.tokenizer_of_length(self.config.training_length or encoder.max_length)
@@ -375,14 +313,17 @@ class ContrastiveTrainer:
         last: Path | None,
         sets: Sequence[TrainingSet],
         schedule: Sequence[ScheduledBatch],
+        stop: StopRequest | None,
     ) -> float:
         started = time.perf_counter()
         try:
             loop.train(resume_from_checkpoint=None if last is None else str(last))
             loop.check_weights()
         except NotFiniteError as error:
-            raise self._not_finite(error, folder, sets, schedule) from None
-        stopped_by = None if self._stop is None else self._stop.signal
+            first = (error.step - 1) * self.config.gradient_accumulation_steps
+            batches = schedule[first : first + self.config.gradient_accumulation_steps]
+            raise with_saved_batch(error, batches, sets, None if stop is None else folder) from None
+        stopped_by = None if stop is None else stop.signal
         if stopped_by is not None and loop.state.global_step < loop.state.max_steps:
             raise TrainingInterruptedError(
                 f"stopped by {stopped_by.name} after step {loop.state.global_step:,} of "
@@ -391,31 +332,9 @@ class ContrastiveTrainer:
             )
         return time.perf_counter() - started
 
-    def _not_finite(
-        self,
-        error: NotFiniteError,
-        folder: Path,
-        sets: Sequence[TrainingSet],
-        schedule: Sequence[ScheduledBatch],
-    ) -> TrainingError:
-        """Save the batch of the step that went wrong, of all devices, and name it."""
-        first = (error.step - 1) * self.config.gradient_accumulation_steps
-        batches = schedule[first : first + self.config.gradient_accumulation_steps]
-        rows = [row for batch in batches for row in sets[batch.training_set].pairs.rows(batch.rows)]
-        file = Path.cwd() / f"not-finite-step-{error.step}.jsonl"
-        if self._stop is not None:  # beside the states, which a new start removes
-            file = folder.with_name(f"{folder.name}.{file.name}")
-        if self._devices.is_main_process:
-            write_pairs((as_pair(row) for row in rows), file)
-        self._devices.wait_for_everyone()  # the first to fail ends all others
-        return TrainingError(
-            f"{error}; its batch, which begins with the anchor {quote(rows[0]['anchor'])}, was written to "
-            f"{file}; look at its texts, or lower the loss's scale or learning_rate"
-        )
-
-    def _finish(self) -> None:
+    def _finish(self, base: Weights) -> None:
         if self.config.base_weight:
-            average(self.encoder, self._base, self.config.base_weight)
+            average(self.encoder, base, self.config.base_weight)
         self.encoder.eval()
 
     def _autocast(self) -> AbstractContextManager[Any]:
@@ -425,45 +344,3 @@ class ContrastiveTrainer:
         options = {"batch_size": self.config.batch_size, "seed": self.config.seed}
         with self._autocast():
             return [{"name": s.name, **score_distribution(self.encoder, s, **options)} for s in sets]
-
-    def _training_record(self, report: TrainingReport, sets: Sequence[TrainingSet]) -> dict[str, Any]:
-        """Return what the checkpoint keeps of the run."""
-        return {
-            "base_model": {"name": self._base_model, "weights": self.base_weights},
-            "loss": sets[0].loss.describe(),
-            "datasets": [
-                {"name": s.name, **s.provenance, "num_pairs": len(s), "loss": s.loss.describe()} for s in sets
-            ],
-            "hyperparameters": self.config.model_dump(mode="json"),
-            "num_pairs": report.num_pairs,
-            "steps": report.steps,
-            "seed": self.config.seed,
-            "evaluations": report.evaluations,
-            "scores": report.scores,
-            "versions": {name: version(name) for name in ("cl-haystack", "torch", "transformers")},
-        }
-
-
-def _only(kind: type[T], items: Iterable[object]) -> Iterator[T]:
-    for position, item in enumerate(items):
-        if not isinstance(item, kind):
-            raise DataError(
-                f"item {position} of the training data is a {type(item).__name__}; expected pairs only "
-                "(Pair), or data sets only (TrainingSet)"
-            )
-        yield item
-
-
-def _pairs_done(schedule: Sequence[ScheduledBatch], config: TrainingConfig) -> Callable[[int], int]:
-    """Return a function that tells how many pairs the first steps of the schedule hold."""
-    totals = [0, *accumulate(len(batch.rows) for batch in schedule)]
-    return lambda step: totals[min(step * config.gradient_accumulation_steps, len(schedule))]
-
-
-def _nothing_to_learn_from(sets: Sequence[TrainingSet]) -> str:
-    found = ", ".join(f"{s.name!r} has {len(s)} and loss {s.loss.name}" for s in sets)
-    return (
-        f"no batch of the training pairs has anything to tell a positive from ({found}); a loss with "
-        "in-batch negatives needs at least 2 pairs of different texts in a batch, or hard negatives: add "
-        "pairs, or raise batch_size"
-    )

@@ -1,7 +1,8 @@
 """One data set of a training run: its pairs, the loss that they are for, and where they come from."""
 
-from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import chain, islice
+from typing import Any, TypeVar
 
 from cl_haystack.data import Pair
 from cl_haystack.errors import DataError
@@ -9,6 +10,7 @@ from cl_haystack.training.losses import InfoNCE, Loss
 from cl_haystack.training.pair_table import OPTIONAL_COLUMNS, PairTable, as_pair
 
 _ROWS_AT_ONCE = 1_000
+T = TypeVar("T")
 
 
 class TrainingSet:
@@ -110,3 +112,29 @@ class TrainingSet:
                 f"pairs of {self.name!r} have a weight, but the loss {loss.name} compares rows with each "
                 "other and cannot weigh them: remove the weights, or choose another loss"
             )
+
+
+def as_training_sets(pairs: Iterable[Pair] | Sequence[TrainingSet], loss: Loss | None) -> list[TrainingSet]:
+    """Return what a run is given as data sets.
+
+    :param pairs: training pairs, which make one set, or data sets, which stay as they are.
+    :param loss: of pairs that come without one.
+    :returns: the data sets.
+    :raises DataError: something else is among them, or the pairs do not fit the loss.
+    """
+    rest = iter(pairs)
+    first = list(islice(rest, 1))
+    items: Iterator[Any] = chain(first, rest)
+    if first and isinstance(first[0], TrainingSet):
+        return list(_only(TrainingSet, items))
+    return [TrainingSet(_only(Pair, items), loss=loss)]
+
+
+def _only(kind: type[T], items: Iterable[object]) -> Iterator[T]:
+    for position, item in enumerate(items):
+        if not isinstance(item, kind):
+            raise DataError(
+                f"item {position} of the training data is a {type(item).__name__}; expected pairs only "
+                "(Pair), or data sets only (TrainingSet)"
+            )
+        yield item
