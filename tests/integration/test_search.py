@@ -9,6 +9,7 @@ import pytest
 from haystack import Document
 
 from cl_haystack.opensearch import OpenSearchIndex, bound_index, index_documents
+from cl_haystack.opensearch.fusion import HybridSettings
 from tests.opensearch_fakes import WordEncoder, tiny_bundle
 
 pytestmark = pytest.mark.integration
@@ -142,7 +143,8 @@ def test_hybrid_equals_the_fusion_computed_here(filled: Any) -> None:
     index, _, _, encoder = filled
     text = "fox owl number 123"
     query = encoder.encode_queries([text])[0]
-    legs = [index.bm25(text, top_k=30), index.search(query, top_k=30)]  # the default depth
+    depth = HybridSettings().pagination_depth
+    legs = [index.bm25(text, top_k=depth), index.search(query, top_k=depth)]
     for weights in ((0.5, 0.5), (0.2, 0.8)):
         fused: dict[str, float] = {}
         for weight, leg in zip(weights, legs, strict=True):
