@@ -9,36 +9,22 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from cl_haystack.data import Pair, RetrievalTask, read_pairs
-from cl_haystack.errors import ConfigurationError, DataError, TrainingError
-from cl_haystack.evaluation import evaluate_retrieval
+from cl_haystack.data import Pair, RetrievalTask
+from cl_haystack.errors import TrainingError
 from cl_haystack.progress import Progress
 from cl_haystack.training import ContrastiveTrainer, SentenceEncoder, TrainingConfig
 from cl_haystack.training.checkpoint import read_layout
-from cl_haystack.training.losses import (
-    Contrastive,
-    CoSENT,
-    CosineSimilarity,
-    DistillKL,
-    EmbeddingDistillation,
-    GISTEmbed,
-    InfoNCE,
-    Loss,
-    MarginMSE,
-    Matryoshka,
-)
+from cl_haystack.training.losses import Contrastive, CoSENT, CosineSimilarity, InfoNCE, Loss, Matryoshka
 from cl_haystack.training.training_set import TrainingSet
 from tests.tiny_model import make_tiny_checkpoint
 from tests.unit.training.runs import (
     CONFIG,
     PAIRS,
-    WreckWeights,
     assert_nearly_the_same_model,
     assert_same_weights,
     changed,
     embeddings,
     many_pairs,
-    pairs_to_learn,
     trained,
     weights,
 )
@@ -116,25 +102,6 @@ def test_same_seed_same_weights(checkpoint: Path) -> None:
 def test_max_length_of_training_is_that_of_the_checkpoint(checkpoint: Path, tmp_path: Path) -> None:
     trained(checkpoint, max_length=8).save(tmp_path / "tuned")
     assert SentenceEncoder.load(tmp_path / "tuned").max_length == 8
-
-
-@pytest.mark.parametrize("pairs", [[], PAIRS[:1]])
-def test_too_few_pairs(checkpoint: Path, pairs: list[Pair]) -> None:
-    with pytest.raises(DataError, match="is empty" if not pairs else "at least 2"):
-        trained(checkpoint, pairs)
-
-
-def test_loss_that_is_not_finite_names_step_and_saves_its_batch(
-    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    trainer = ContrastiveTrainer(checkpoint, config=CONFIG)
-    with torch.no_grad():
-        trainer.encoder.transformer.embeddings.word_embeddings.weight.fill_(float("nan"))
-    with pytest.raises(TrainingError, match=r"step 1 is nan.*anchor '.*not-finite-step-1.jsonl"):
-        trainer.train(PAIRS)
-    saved = list(read_pairs(tmp_path / "not-finite-step-1.jsonl"))
-    assert sorted(saved, key=lambda p: p.anchor) == sorted(PAIRS, key=lambda p: p.anchor)
 
 
 def test_nothing_to_save_before_training(checkpoint: Path, tmp_path: Path) -> None:
@@ -255,64 +222,6 @@ def test_what_saves_memory_or_time_changes_no_weight(checkpoint: Path, options: 
     assert_nearly_the_same_model(found, expected, embeddings(SentenceEncoder.load(checkpoint)))
 
 
-@pytest.mark.parametrize(
-    "loss", [GISTEmbed(), MarginMSE(), DistillKL(), EmbeddingDistillation()], ids=lambda loss: loss.name
-)
-def test_losses_with_a_guide_or_teacher(checkpoint: Path, tmp_path: Path, loss: Loss) -> None:
-    teacher = make_tiny_checkpoint(tmp_path / "teacher", seed=1, query_prefix="query : ")
-    before = weights(SentenceEncoder.load(teacher))
-    trainer = ContrastiveTrainer(checkpoint, loss=loss, config=changed(num_epochs=20), guide=teacher)
-    report = trainer.train(many_pairs(8, negatives=lambda _: 2))
-    assert report.last_loss < report.first_loss
-    assert_same_weights(weights(SentenceEncoder.load(teacher)), before)
-
-
-@pytest.mark.parametrize(
-    "loss",
-    [MarginMSE(), DistillKL(), EmbeddingDistillation(), Matryoshka(MarginMSE(), [8])],
-    ids=lambda loss: loss.name,
-)
-def test_a_model_is_not_its_own_teacher(checkpoint: Path, loss: Loss) -> None:
-    trainer = ContrastiveTrainer(checkpoint, loss=loss, config=CONFIG)
-    with pytest.raises(ConfigurationError, match="learns from a teacher, and 'pairs' has none: name a guide"):
-        trainer.train(many_pairs(8, negatives=lambda _: 2))
-
-
-def test_a_guide_that_is_named_goes_before_the_scores_of_pairs(checkpoint: Path, tmp_path: Path) -> None:
-    teacher = make_tiny_checkpoint(tmp_path / "teacher", seed=1)
-    plain = many_pairs(8, negatives=lambda _: 2)
-    scored = [pair.model_copy(update={"candidate_scores": (0.9, 0.5, 0.1)}) for pair in plain]
-
-    def tuned(pairs: list[Pair], guide: Path | None) -> dict[str, Tensor]:
-        trainer = ContrastiveTrainer(checkpoint, loss=MarginMSE(), config=CONFIG, guide=guide)
-        trainer.train(pairs)
-        return weights(trainer.encoder)
-
-    guided = tuned(plain, teacher)
-    assert_same_weights(tuned(scored, teacher), guided)
-    name = "transformer.encoder.layer.0.output.dense.weight"
-    assert not torch.equal(tuned(scored, None)[name], guided[name])
-
-
-def test_a_model_is_its_own_guide(checkpoint: Path) -> None:
-    trainer = ContrastiveTrainer(checkpoint, loss=GISTEmbed(), config=CONFIG)
-    assert trainer.train(many_pairs(8)).steps == 4
-
-
-def test_a_student_becomes_its_teacher(checkpoint: Path, tmp_path: Path) -> None:
-    """Prefixes included: each reads the texts with its own."""
-    teacher = make_tiny_checkpoint(tmp_path / "teacher", seed=1, query_prefix="query : ")
-    texts = [pair.anchor for pair in many_pairs(12)]
-    trainer = ContrastiveTrainer(
-        checkpoint, loss=EmbeddingDistillation(), config=changed(num_epochs=60), guide=teacher
-    )
-    expected = SentenceEncoder.load(teacher).encode_queries(texts)
-    before = (trainer.encoder.encode_queries(texts) * expected).sum(axis=1).mean()
-    trainer.train(many_pairs(12))
-    assert before < 0.5
-    assert (trainer.encoder.encode_queries(texts) * expected).sum(axis=1).mean() > 0.9
-
-
 def test_prefixes_are_trained_with_and_stored(checkpoint: Path, tmp_path: Path) -> None:
     plain = trained(checkpoint)
     trainer = trained(checkpoint, query_prefix="query : ", document_prefix="passage : ")
@@ -372,156 +281,6 @@ def test_sentence_transformers_opens_the_tuned_base_model(base_model: Path, tmp_
     assert report.last_loss < report.first_loss
     assert (ours * theirs).sum(axis=1).min() > 0.99999
     assert (ours * before).sum(axis=1).min() < 0.999
-
-
-def test_the_best_weights_of_all_evaluations_are_kept(checkpoint: Path, task: RetrievalTask) -> None:
-    seen: list[Progress] = []
-    config = changed(num_epochs=6, batch_size=10, evaluations=6)
-    trainer = ContrastiveTrainer(checkpoint, config=config, callbacks=[WreckWeights(9)])
-    report = trainer.train(pairs_to_learn(20), task=task, on_progress=seen.append)
-    assert [each["step"] for each in report.evaluations] == [2, 4, 6, 8, 10, 12]
-    measured = [each["ndcg@10"] for each in report.evaluations]
-    assert measured[0] < max(measured[:4]) > 0.1 + max(measured[4:])
-    assert evaluate_retrieval(task, trainer.encoder).metrics["ndcg@10"] == pytest.approx(max(measured))
-    assert {"recall@100", "mrr@10", "map@100"} <= report.evaluations[0].keys()
-    assert "nDCG@10" not in seen[1].note
-    assert f"nDCG@10 {measured[0]:.3f}, " in seen[2].note
-    assert f"nDCG@10 {measured[4]:.3f}, " in seen[-1].note
-    assert report.steps == 12
-
-
-@pytest.mark.parametrize(
-    ("steps", "evaluations", "expected"), [(10, 3, [4, 7, 10]), (2, 3, [1, 2]), (4, 1, [4])]
-)
-def test_evaluations_are_spread_evenly_and_the_last_is_at_the_end(
-    checkpoint: Path, task: RetrievalTask, steps: int, evaluations: int, expected: list[int]
-) -> None:
-    config = changed(num_epochs=steps, batch_size=4, evaluations=evaluations)
-    report = ContrastiveTrainer(checkpoint, config=config).train(PAIRS, task=task)
-    assert [each["step"] for each in report.evaluations] == expected
-
-
-def test_patience_ends_training_early(checkpoint: Path, task: RetrievalTask) -> None:
-    config = changed(num_epochs=6, batch_size=10, evaluations=12, patience=3)
-    trainer = ContrastiveTrainer(checkpoint, config=config, callbacks=[WreckWeights(6)])
-    report = trainer.train(pairs_to_learn(20), task=task)
-    measured = [each["ndcg@10"] for each in report.evaluations]
-    assert report.steps == len(measured) < 12
-    assert 0 < measured.index(max(measured)) == len(measured) - 4
-    assert evaluate_retrieval(task, trainer.encoder).metrics["ndcg@10"] == pytest.approx(max(measured))
-
-
-def test_patience_without_evaluations_is_refused(checkpoint: Path) -> None:
-    with pytest.raises(ConfigurationError, match="patience is 2: stopping early needs evaluations"):
-        trained(checkpoint, patience=2)
-
-
-def test_items_that_are_no_pairs_are_not_passed_over(checkpoint: Path) -> None:
-    trainer = ContrastiveTrainer(checkpoint, config=CONFIG)
-    for items in ([{"anchor": "cat", "positive": "red"}], [None, *PAIRS], [*PAIRS, TrainingSet(PAIRS)]):
-        with pytest.raises(DataError, match=r"item [04] of the training data is a .*expected pairs only"):
-            trainer.train(items)  # type: ignore[arg-type]
-    with pytest.raises(DataError, match="item 1 of the training data is a Pair"):
-        trainer.train([TrainingSet(PAIRS), PAIRS[0]])  # type: ignore[list-item]
-
-
-def test_pairs_and_sets_may_come_one_at_a_time(checkpoint: Path) -> None:
-    expected = weights(trained(checkpoint).encoder)
-    assert_same_weights(weights(trained(checkpoint, iter(PAIRS)).encoder), expected)
-    assert_same_weights(weights(trained(checkpoint, (TrainingSet(PAIRS) for _ in "1")).encoder), expected)
-
-
-def test_options_that_transformers_refuses(checkpoint: Path) -> None:
-    for arguments, message in (({"no_such": 1}, "no_such"), ({"lr_scheduler_type": "x"}, "SchedulerType")):
-        with pytest.raises(ConfigurationError, match=f"TrainingArguments refuses the options: .*{message}"):
-            trained(checkpoint, arguments=arguments)
-
-
-@pytest.mark.parametrize(
-    ("name", "hint"),
-    [
-        ("learning_rate", "set learning_rate"),
-        ("per_device_train_batch_size", "set batch_size"),
-        ("num_train_epochs", "set num_epochs"),
-        ("optim", "AdamW"),
-        ("output_dir", "state"),
-    ],
-)
-def test_arguments_that_fields_stand_for_are_refused(checkpoint: Path, name: str, hint: str) -> None:
-    with pytest.raises(ConfigurationError, match=f"arguments hold {name!r}.*{hint}"):
-        trained(checkpoint, arguments={name: 1})
-
-
-def test_more_tokens_than_the_model_has_positions(checkpoint: Path) -> None:
-    with pytest.raises(ConfigurationError, match=r"max_length is 65 tokens, but .* has positions for 64"):
-        trained(checkpoint, max_length=65)
-
-
-def test_a_loss_that_becomes_infinite_later_names_its_step_and_leaves_the_state(
-    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The third step's loss is a stand-in that returns infinity; two batches make a step."""
-    own, calls = InfoNCE.forward, []
-
-    def infinite_later(self: Any, *batch: Any) -> Any:
-        calls.append(1)
-        return own(self, *batch) * (float("inf") if len(calls) == 6 else 1)
-
-    monkeypatch.setattr(InfoNCE, "forward", infinite_later)
-    pairs = many_pairs(16, negatives=lambda i: i % 2)
-    config = changed(save_interval_s=0, gradient_accumulation_steps=2)
-    trainer = ContrastiveTrainer(checkpoint, config=config)
-    with pytest.raises(TrainingError, match="the loss of step 3 is inf; its batch") as caught:
-        trainer.train(pairs, state=tmp_path / "state")
-    (file,) = tmp_path.glob("state.not-finite-step-3.jsonl")
-    assert str(file) in str(caught.value)
-    saved = list(read_pairs(file))
-    assert len(saved) == 8
-    assert set(saved) < set(pairs)
-    assert (tmp_path / "state" / "checkpoint-2").is_dir()
-
-
-def test_a_gradient_that_is_not_finite_stops_before_the_step(checkpoint: Path, tmp_path: Path) -> None:
-    """The loss of the second step is finite, its gradient is not: the square root of 0 has none."""
-    own, calls = InfoNCE.forward, []
-
-    class Steep(InfoNCE):
-        def forward(self, *batch: Any) -> Any:
-            calls.append(1)
-            loss = own(self, *batch)
-            return loss + ((loss * 0).sqrt() if len(calls) == 2 else 0)
-
-    trainer = ContrastiveTrainer(checkpoint, loss=Steep(), config=changed(save_interval_s=0, num_epochs=4))
-    with pytest.raises(TrainingError, match=r"gradients of step 2 is (nan|inf); its batch.*step-2.jsonl"):
-        trainer.train(PAIRS, state=tmp_path / "state")
-    assert all(torch.isfinite(value).all() for value in weights(trainer.encoder).values())
-    assert (tmp_path / "state" / "checkpoint-1").is_dir()
-
-
-@pytest.mark.parametrize("steps", [1, 3])
-def test_weights_that_are_not_finite_are_never_saved(checkpoint: Path, tmp_path: Path, steps: int) -> None:
-    config = changed(learning_rate=1e39, schedule="constant", num_epochs=steps, save_interval_s=0)
-    trainer = ContrastiveTrainer(checkpoint, config=config)
-    with pytest.raises(TrainingError, match="weights are no longer finite after step 1; its batch"):
-        trainer.train(PAIRS, state=tmp_path / "state")
-    assert not list((tmp_path / "state").glob("checkpoint-*"))
-    with pytest.raises(TrainingError, match="call train first"):
-        trainer.save(tmp_path / "tuned")
-
-
-def test_weights_spoiled_by_a_step_are_not_blamed_on_the_next_batch(
-    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    config = changed(learning_rate=1e39, schedule="constant", num_epochs=3)
-    with pytest.raises(TrainingError, match="weights are no longer finite after step 1; its batch"):
-        ContrastiveTrainer(checkpoint, config=config).train(PAIRS)
-
-
-def test_pairs_of_one_text_teach_nothing(checkpoint: Path) -> None:
-    pairs = [Pair(anchor=f"cat {i}", positive="red") for i in "abc"]
-    with pytest.raises(DataError, match=r"'pairs' has 3 and loss infonce.* at least 2 pairs of different"):
-        trained(checkpoint, pairs)
 
 
 def test_pairs_that_never_were_in_a_batch_are_counted(checkpoint: Path) -> None:

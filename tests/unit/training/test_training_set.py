@@ -1,9 +1,12 @@
 """Pairs and losses that do not fit are told apart before the first step, by column and number."""
 
+from pathlib import Path
+
 import pytest
 
 from cl_haystack.data import Pair
 from cl_haystack.errors import DataError
+from cl_haystack.training import ContrastiveTrainer
 from cl_haystack.training.losses import (
     Contrastive,
     CoSENT,
@@ -17,6 +20,7 @@ from cl_haystack.training.losses import (
 )
 from cl_haystack.training.pair_table import PairTable
 from cl_haystack.training.training_set import TrainingSet
+from tests.unit.training.runs import CONFIG, PAIRS, assert_same_weights, trained, weights
 
 PLAIN = Pair(anchor="cat", positive="red")
 NEGATIVE = Pair(anchor="cat", positive="red", negatives=("blue",))
@@ -103,3 +107,18 @@ def test_refreshed_pairs_must_fit_as_well() -> None:
 def test_a_set_gives_its_pairs_back() -> None:
     pairs = [PLAIN, NEGATIVE, Pair(anchor="dog", positive="blue", document_id="7")]
     assert list(TrainingSet(pairs)) == pairs
+
+
+def test_items_that_are_no_pairs_are_not_passed_over(checkpoint: Path) -> None:
+    trainer = ContrastiveTrainer(checkpoint, config=CONFIG)
+    for items in ([{"anchor": "cat", "positive": "red"}], [None, *PAIRS], [*PAIRS, TrainingSet(PAIRS)]):
+        with pytest.raises(DataError, match=r"item [04] of the training data is a .*expected pairs only"):
+            trainer.train(items)  # type: ignore[arg-type]
+    with pytest.raises(DataError, match="item 1 of the training data is a Pair"):
+        trainer.train([TrainingSet(PAIRS), PAIRS[0]])  # type: ignore[list-item]
+
+
+def test_pairs_and_sets_may_come_one_at_a_time(checkpoint: Path) -> None:
+    expected = weights(trained(checkpoint).encoder)
+    assert_same_weights(weights(trained(checkpoint, iter(PAIRS)).encoder), expected)
+    assert_same_weights(weights(trained(checkpoint, (TrainingSet(PAIRS) for _ in "1")).encoder), expected)
