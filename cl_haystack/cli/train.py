@@ -115,6 +115,7 @@ def train(
     from accelerate import PartialState
     from transformers.utils.logging import disable_progress_bar
 
+    from cl_haystack.data import find_overlap
     from cl_haystack.errors import CheckpointError, TrainingInterruptedError
     from cl_haystack.training import ContrastiveTrainer, TrainingConfig
     from cl_haystack.training.checkpoint import is_checkpoint
@@ -153,14 +154,15 @@ def train(
         sets = _training_sets(
             pairs, corpus, tuple(draw or ()), licence, trainer, state, refresh_negatives, task
         )
+    overlap = None
     if task is not None and devices.is_main_process:
-        from cl_haystack.data import find_overlap
-
-        found = find_overlap(chain.from_iterable(sets), task)
-        err.print(found.describe(), markup=False, soft_wrap=True)
+        overlap = find_overlap(chain.from_iterable(sets), task)
+        err.print(overlap.describe(), markup=False, soft_wrap=True)
     try:
         with progress_bar(f"training on {sum(map(len, sets)):,} pairs") as on_progress:
-            report = trainer.train(sets, task=task, state=state, resume=resume, on_progress=on_progress)
+            report = trainer.train(
+                sets, task=task, state=state, resume=resume, overlap=overlap, on_progress=on_progress
+            )
     except TrainingInterruptedError as interrupted:
         err.print(f"{interrupted}", markup=False)
         err.print("to go on: the same command with --resume")

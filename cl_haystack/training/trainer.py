@@ -14,7 +14,7 @@ from accelerate.utils import broadcast_object_list
 from transformers import TrainerCallback
 
 from cl_haystack.bundle.fingerprint import weights_digest
-from cl_haystack.data import CorpusDocument, MiningReport, Pair, RetrievalTask, find_overlap
+from cl_haystack.data import CorpusDocument, MiningReport, Overlap, Pair, RetrievalTask, find_overlap
 from cl_haystack.errors import TrainingError, TrainingInterruptedError
 from cl_haystack.progress import OnProgress, ignore
 from cl_haystack.training.arguments import training_arguments
@@ -97,6 +97,7 @@ class ContrastiveTrainer:
         task: RetrievalTask | None = None,
         state: str | Path | None = None,
         resume: bool = False,
+        overlap: Overlap | None = None,
         on_progress: OnProgress = ignore,
     ) -> TrainingReport:
         """Run all epochs.
@@ -106,6 +107,7 @@ class ContrastiveTrainer:
             are best at it are the result. Never the test set: what is chosen by a set is not measured by it.
         :param state: folder for what an interrupted run goes on from; None saves nothing on the way.
         :param resume: go on from the newest state in that folder, where there is one.
+        :param overlap: what the task shares with the pairs, for the record; None finds it out.
         :param on_progress: told each step, with loss, speed and the newest metric.
         :returns: counts, time, losses and metrics.
         :raises ConfigurationError: a loss needs a teacher or dropout, or patience a task, and there is none.
@@ -144,7 +146,8 @@ class ContrastiveTrainer:
         base_model = {"name": self._base_model, "weights": self.base_weights}
         self._record = training_record(report, sets, self.config, base_model)
         if task is not None and devices.is_main_process:
-            self._record["overlap"] = find_overlap(chain.from_iterable(sets), task).counts()
+            overlap = overlap or find_overlap(chain.from_iterable(sets), task)
+            self._record["overlap"] = overlap.counts()
         return report
 
     def mine(

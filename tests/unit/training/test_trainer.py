@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from cl_haystack.data import Pair, RetrievalTask
+from cl_haystack.data import Pair, RetrievalTask, find_overlap
 from cl_haystack.errors import TrainingError
 from cl_haystack.progress import Progress
 from cl_haystack.training import ContrastiveTrainer, SentenceEncoder, TrainingConfig
@@ -25,6 +25,7 @@ from tests.unit.training.runs import (
     changed,
     embeddings,
     many_pairs,
+    pairs_to_learn,
     trained,
     weights,
 )
@@ -90,6 +91,19 @@ def test_record_of_the_run_is_kept(checkpoint: Path, tmp_path: Path) -> None:
     assert record["hyperparameters"] == CONFIG.model_dump(mode="json")
     assert (record["seed"], record["num_pairs"], record["steps"]) == (CONFIG.seed, 4, 2)
     assert [(each["name"], each["num_pairs"]) for each in record["scores"]] == [("synonyms", 4)]
+
+
+def test_what_the_task_shares_with_the_pairs_is_recorded(
+    checkpoint: Path, task: RetrievalTask, tmp_path: Path
+) -> None:
+    """As it is found out, or as it is told by whoever knows."""
+    trainer = ContrastiveTrainer(checkpoint, config=changed(num_epochs=1, evaluations=1))
+    pairs, another = pairs_to_learn(20)[:4], find_overlap(PAIRS, task)
+    for told, expected in ((None, find_overlap(pairs, task)), (another, another)):
+        trainer.train(pairs, task=task, overlap=told)
+        trainer.save(tmp_path / "tuned")
+        assert read_layout(tmp_path / "tuned").training["overlap"] == expected.counts()
+    assert another.num_seen == 0 < find_overlap(pairs, task).num_seen
 
 
 def test_same_seed_same_weights(checkpoint: Path) -> None:
