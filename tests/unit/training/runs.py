@@ -11,6 +11,7 @@ from transformers import TrainerCallback
 
 from cl_haystack.data import Pair
 from cl_haystack.training import ContrastiveTrainer, SentenceEncoder, TrainingConfig
+from cl_haystack.training.losses import InfoNCE
 from tests.tiny_model import WORDS, make_tiny_encoder
 
 # Synonyms that no random model knows: the positive shares no word with its anchor.
@@ -99,6 +100,22 @@ def double_encoder(folder: Path, *, dropout: float = 0.0, **layout: object) -> S
         if isinstance(module, torch.nn.Dropout):
             module.p = dropout
     return encoder
+
+
+class Steep(InfoNCE):
+    """Has a finite loss and no finite gradient in one of its batches: the square root of 0 has none.
+
+    :param batch: which one, from 1; 0 for none.
+    """
+
+    def __init__(self, batch: int) -> None:
+        super().__init__()
+        self._left = batch
+
+    def forward(self, *batch: Any) -> Tensor:
+        self._left -= 1
+        loss = super().forward(*batch)
+        return loss + (loss * 0).sqrt() if self._left == 0 else loss
 
 
 class WreckWeights(TrainerCallback):

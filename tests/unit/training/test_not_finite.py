@@ -5,12 +5,13 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from cl_haystack.data import read_pairs
 from cl_haystack.errors import TrainingError
 from cl_haystack.training import ContrastiveTrainer
 from cl_haystack.training.losses import InfoNCE
-from tests.unit.training.runs import CONFIG, PAIRS, changed, many_pairs, weights
+from tests.unit.training.runs import CONFIG, PAIRS, Steep, assert_same_weights, changed, many_pairs, weights
 
 
 def test_loss_that_is_not_finite_names_step_and_saves_its_batch(
@@ -50,21 +51,30 @@ def test_a_loss_that_becomes_infinite_later_names_its_step_and_leaves_the_state(
     assert (tmp_path / "state" / "checkpoint-2").is_dir()
 
 
-def test_a_gradient_that_is_not_finite_stops_before_the_step(checkpoint: Path, tmp_path: Path) -> None:
-    """The loss of the second step is finite, its gradient is not: the square root of 0 has none."""
-    own, calls = InfoNCE.forward, []
-
-    class Steep(InfoNCE):
-        def forward(self, *batch: Any) -> Any:
-            calls.append(1)
-            loss = own(self, *batch)
-            return loss + ((loss * 0).sqrt() if len(calls) == 2 else 0)
-
-    trainer = ContrastiveTrainer(checkpoint, loss=Steep(), config=changed(save_interval_s=0, num_epochs=4))
+@pytest.mark.parametrize(
+    ("batch", "options"),
+    [
+        (2, {}),
+        (2, {"max_gradient_norm": float("inf")}),
+        (3, {"gradient_accumulation_steps": 2}),
+        (4, {"gradient_accumulation_steps": 2}),
+    ],
+    ids=str,
+)
+def test_a_gradient_that_is_not_finite_stops_before_the_step(
+    checkpoint: Path, tmp_path: Path, batch: int, options: dict[str, Any]
+) -> None:
+    """The loss of the second step is finite, its gradient is not; the weights stay those of the first."""
+    config = changed(save_interval_s=0, num_epochs=4, **options)
+    trainer = ContrastiveTrainer(checkpoint, loss=Steep(batch), config=config)
     with pytest.raises(TrainingError, match=r"gradients of step 2 is (nan|inf); its batch.*step-2.jsonl"):
         trainer.train(PAIRS, state=tmp_path / "state")
-    assert all(torch.isfinite(value).all() for value in weights(trainer.encoder).values())
-    assert (tmp_path / "state" / "checkpoint-1").is_dir()
+    saved = load_file(tmp_path / "state" / "checkpoint-1" / "model.safetensors")
+    saved = {name.removeprefix("encoder."): value for name, value in saved.items()}
+    assert_same_weights(weights(trainer.encoder), saved)
+    rows = list(read_pairs(tmp_path / "state.not-finite-step-2.jsonl"))
+    assert len(rows) == 4 * config.gradient_accumulation_steps
+    assert set(rows) == set(PAIRS)
 
 
 @pytest.mark.parametrize("steps", [1, 3])

@@ -7,8 +7,8 @@ import pytest
 from cl_haystack.data import Pair
 from cl_haystack.errors import ConfigurationError, DataError
 from cl_haystack.training import ContrastiveTrainer
-from cl_haystack.training.losses import DistillKL, EmbeddingDistillation, Loss, MarginMSE, Matryoshka
-from tests.unit.training.runs import CONFIG, PAIRS, many_pairs, trained
+from cl_haystack.training.losses import DistillKL, EmbeddingDistillation, Loss, MarginMSE, Matryoshka, SimCSE
+from tests.unit.training.runs import CONFIG, PAIRS, changed, many_pairs, trained
 
 
 @pytest.mark.parametrize("pairs", [[], PAIRS[:1]])
@@ -21,6 +21,11 @@ def test_pairs_of_one_text_teach_nothing(checkpoint: Path) -> None:
     pairs = [Pair(anchor=f"cat {i}", positive="red") for i in "abc"]
     with pytest.raises(DataError, match=r"'pairs' has 3 and loss infonce.* at least 2 pairs of different"):
         trained(checkpoint, pairs)
+
+
+def test_a_text_is_not_compared_with_itself_without_dropout(checkpoint: Path) -> None:
+    with pytest.raises(ConfigurationError, match="dropout is 0, but the loss simcse compares two embeddings"):
+        ContrastiveTrainer(checkpoint, loss=SimCSE(), config=changed(dropout=0.0)).train(PAIRS)
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ from cl_haystack.training.training_set import TrainingSet
 from tests.unit.training.processes import run, run_together
 from tests.unit.training.runs import (
     Signal,
+    Steep,
     assert_nearly_the_same_model,
     assert_same_weights,
     changed,
@@ -167,6 +168,19 @@ def with_weights_that_are_no_numbers(checkpoint: Path, folder: Path) -> None:
         trainer.encoder.transformer.embeddings.word_embeddings.weight.fill_(float("nan"))
     with pytest.raises(TrainingError, match=r"step 1 is nan.*state\.not-finite-step-1\.jsonl"):
         trainer.train(many_pairs(8), state=folder / "state")
+
+
+def with_a_gradient_that_is_no_number_on_one_device(checkpoint: Path, folder: Path) -> None:
+    loss = Steep(1 if os.environ["RANK"] == "1" else 0)
+    trainer = ContrastiveTrainer(checkpoint, loss=loss, config=changed(**OPTIONS))
+    with pytest.raises(TrainingError, match=r"gradients of step 1 is nan.*state\.not-finite-step-1\.jsonl"):
+        trainer.train(many_pairs(8), state=folder / "state")
+    assert_same_weights(weights(trainer.encoder), weights(SentenceEncoder.load(checkpoint)))
+
+
+def test_a_gradient_that_is_not_finite_on_one_device_stops_all(checkpoint: Path, tmp_path: Path) -> None:
+    run_together(2, with_a_gradient_that_is_no_number_on_one_device, checkpoint, tmp_path)
+    assert len(list(read_pairs(tmp_path / "state.not-finite-step-1.jsonl"))) == 8
 
 
 def test_the_batch_of_all_devices_is_saved(checkpoint: Path, tmp_path: Path) -> None:
