@@ -129,6 +129,7 @@ def test_no_training_question_is_asked(corpus: Path, tmp_path: Path) -> None:
             assert not contents[document].startswith(task.queries[query])
 
 
+@pytest.mark.long
 def test_two_runs_in_one_folder_do_not_fight(corpus: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     first = start(corpus, out)

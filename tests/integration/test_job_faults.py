@@ -25,7 +25,7 @@ from cl_haystack.opensearch.indexing.first_load import RECORD_KEY
 from tests.fault_proxy import FaultProxy
 from tests.indexing_job import documents
 from tests.opensearch_fakes import WordEncoder, tiny_bundle
-from tests.opensearch_versions import OLDEST, on_every_version
+from tests.opensearch_versions import OLDEST, on_every_version, with_oldest_long
 
 pytestmark = pytest.mark.integration
 
@@ -79,7 +79,11 @@ def calm(make_index: MakeIndex, index_name: str) -> Iterator[Callable[..., dict[
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("opensearch_url", "policy", "from_index"),
-    [("newest", "OVERWRITE", False), ("newest", "FAIL", False), (OLDEST, "OVERWRITE", True)],
+    [
+        ("newest", "OVERWRITE", False),
+        pytest.param("newest", "FAIL", False, marks=pytest.mark.long),
+        pytest.param(OLDEST, "OVERWRITE", True, marks=pytest.mark.long),
+    ],
     indirect=["opensearch_url"],
 )
 def test_a_job_killed_again_and_again_ends_in_the_undisturbed_index(
@@ -249,7 +253,7 @@ def test_a_server_that_says_when_to_come_back_is_left_alone_so_long(
         assert proxy.faults == {kind: 1}  # with pauses of its own there would be many in that second
 
 
-@on_every_version
+@with_oldest_long
 def test_a_proxy_that_cuts_delays_and_refuses_changes_nothing(
     make_index: MakeIndex, calm: Any, opensearch_url: str
 ) -> None:

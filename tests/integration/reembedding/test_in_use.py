@@ -21,7 +21,7 @@ from cl_haystack.opensearch.indexing.bulk import BulkWriter, write_action
 from cl_haystack.opensearch.indexing.write_target import WriteTarget
 from cl_haystack.opensearch.reembedding.aliases import behind_alias, block_writes, move_alias
 from tests.fault_proxy import FaultProxy
-from tests.opensearch_versions import on_every_version
+from tests.opensearch_versions import with_oldest_long
 from tests.reembedding_job import NEW, OLD, SpacedEncoder
 from tests.reembedding_site import Load, Site, assert_vectors_are_of, documents, without_vectors
 
@@ -31,7 +31,7 @@ REPOSITORY = Path(__file__).parents[3]
 
 
 @pytest.mark.slow
-@on_every_version
+@with_oldest_long
 def test_under_load_nothing_is_lost_no_query_fails_and_the_alias_moves_once(site: Site) -> None:
     site.fill(documents(1_500))
     seed = random.randrange(1_000_000)
