@@ -19,6 +19,7 @@ from cl_haystack.cli.console import sigterm_interrupts
 from cl_haystack.opensearch import OpenSearchIndex, index_documents, read_documents
 from tests.opensearch_fakes import WordEncoder, tiny_bundle
 
+COUNT = 1_000  # documents of a job that is disturbed
 PAUSE_S = 0.03  # of the encoder for each window, so that there is time to be killed in
 
 

@@ -1,4 +1,4 @@
-"""A server of either version, and indices of their own for each test, removed after it."""
+"""A server of either version, and indices of their own for each test; `calm` is one that nothing disturbs."""
 
 import uuid
 from collections.abc import Callable, Iterator
@@ -6,9 +6,11 @@ from typing import Any
 
 import pytest
 
-from cl_haystack.opensearch import OpenSearchIndex
+from cl_haystack.opensearch import OpenSearchIndex, index_documents
 from cl_haystack.opensearch.server.pytest_plugin import TEST_MEMORY
-from tests.opensearch_fakes import tiny_bundle
+from tests.index_state import contents
+from tests.indexing_job import COUNT, documents
+from tests.opensearch_fakes import WordEncoder, tiny_bundle
 from tests.opensearch_versions import OLDEST
 
 MakeIndex = Callable[..., OpenSearchIndex]
@@ -55,3 +57,16 @@ def make_index(opensearch_url: str, index_name: str) -> Iterator[MakeIndex]:
     yield make
     for index in made:
         index.close()
+
+
+@pytest.fixture
+def calm(make_index: MakeIndex, index_name: str) -> Iterator[Callable[..., dict[str, Any]]]:
+    """Contents of an index that nothing disturbed."""
+    index = make_index(name=f"{index_name}-calm")
+
+    def fill(**options: Any) -> dict[str, Any]:
+        index_documents(documents(COUNT, **options), index, WordEncoder(tiny_bundle()))
+        return contents(index)
+
+    yield fill
+    index.delete()

@@ -18,6 +18,7 @@ from cl_haystack.errors import IndexingError, RejectedDocumentsError, ServerUnav
 from cl_haystack.opensearch import OpenSearchIndex, index_documents, patience
 from cl_haystack.opensearch.content_hash import HASH_FIELD
 from cl_haystack.progress import Progress
+from tests.index_state import contents
 from tests.opensearch_fakes import FaultyClient, WordEncoder, tiny_bundle
 from tests.opensearch_versions import on_every_version
 
@@ -31,14 +32,6 @@ def corpus(count: int) -> list[Document]:
         Document(id=f"d{number}", content=f"text number {number}", meta={"n": number})
         for number in range(count)
     ]
-
-
-def contents(index: OpenSearchIndex) -> dict[str, Any]:
-    """Everything in the index: id → (source, version)."""
-    index.refresh()
-    body = {"query": {"match_all": {}}, "size": 10_000, "version": True}
-    hits = index.connection.client().search(index=index.name, body=body)["hits"]["hits"]
-    return {hit["_id"]: hit["_source"] for hit in hits}
 
 
 @pytest.fixture

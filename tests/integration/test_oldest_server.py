@@ -13,11 +13,13 @@ FOLDER = Path(__file__).parent
 FILES = (
     "reembedding",
     "test_adoption.py",
+    "test_blocked_indices.py",
     "test_data_types.py",
     "test_index.py",
     "test_index_source.py",
-    "test_job_faults.py",
+    "test_interrupted_jobs.py",
     "test_jobs.py",
+    "test_server_faults.py",
     "test_stock_interoperability.py",
 )
 
