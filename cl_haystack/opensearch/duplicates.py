@@ -10,6 +10,10 @@ group, until nothing is left, so a text that was copied a thousand times is one 
 To leave out a group, its ids are sent; if each of a crowd did that, their number would be the square of its
 size. From a thousand ids on, a document stays unfinished instead. A link that was not found is then one
 between two unfinished documents, which have their vectors compared in the end, where their groups differ.
+
+So does a document that its own search does not find, unless the answer is full of others. In the graphs of
+OpenSearch 2.19 a crowd of copies can be out of reach as a whole, because copies fill the lists of their
+neighbours with each other; 3.6 has not shown that.
 """
 
 import hashlib
@@ -31,6 +35,7 @@ _PAGE = 64  # documents that are read, and then ask, at a time
 _SCROLL = "10m"  # as long as a page of them may take
 _MAX_LEFT_OUT = 1_000  # ids that a document sends to ask for others
 _BLOCK = 64  # unfinished documents that are compared with all at a time
+_ROUNDING = 1e-4  # between a similarity computed here and there
 _MAX_TERMS = 65_536  # values of one filter (OpenSearch's index.max_terms_count)
 
 Page = list[tuple[str, Vector]]
@@ -116,7 +121,9 @@ def group_duplicates(
     done, source = 0, iter(vectors)
     while page := list(islice(source, _PAGE)):
         asking = [entry for entry in page if entry[0] not in groups or _digest(entry[1]) not in asked_on]
-        full = _ask(asking, [()] * len(asking), neighbours, groups)
+        found = _ask(asking, [()] * len(asking), neighbours, groups)
+        full = [entry for entry, near in zip(asking, found, strict=True) if len(near) == MAX_DUPLICATES]
+        unfinished += _out_of_reach(asking, found, rows, threshold)
         distinct = {_digest(vector): (document_id, vector) for document_id, vector in full}
         unfinished += _ask_on(list(distinct.values()), neighbours, groups)
         asked_on |= distinct.keys()
@@ -125,6 +132,25 @@ def group_duplicates(
     ids = [document_id for document_id, _ in unfinished]
     _join_unfinished(ids, rows([vector for _, vector in unfinished]), threshold, groups)
     return groups.listed()
+
+
+def _out_of_reach(
+    page: Page,
+    found: Sequence[Collection[str]],
+    rows: Callable[[Sequence[Vector]], NDArray[np.float32]],
+    threshold: float,
+) -> Page:
+    """Return the documents that should have found themselves and did not, though there was room."""
+    missed = [
+        entry
+        for entry, near in zip(page, found, strict=True)
+        if len(near) < MAX_DUPLICATES and entry[0] not in near
+    ]
+    if not missed:
+        return []
+    vectors = rows([vector for _, vector in missed])  # (missed, dim)
+    near_itself = (vectors * vectors).sum(axis=1) > threshold + _ROUNDING
+    return [(missed[row][0], np.asarray(missed[row][1], np.float32)) for row in np.flatnonzero(near_itself)]
 
 
 def _ask_on(crowded: Page, neighbours: Neighbours, groups: "_Groups") -> Page:
@@ -138,7 +164,8 @@ def _ask_on(crowded: Page, neighbours: Neighbours, groups: "_Groups") -> Page:
             else:
                 unfinished.append((document_id, np.asarray(vector, dtype=np.float32)))
         known = [groups.of(document_id) for document_id, _ in asking]
-        crowded = _ask(asking, known, neighbours, groups)
+        found = _ask(asking, known, neighbours, groups)
+        crowded = [entry for entry, near in zip(asking, found, strict=True) if len(near) == MAX_DUPLICATES]
     return unfinished
 
 
@@ -159,8 +186,10 @@ def _join_unfinished(
             group_of = groups.numbers(ids)
 
 
-def _ask(page: Page, known: Sequence[Collection[str]], neighbours: Neighbours, groups: "_Groups") -> Page:
-    """Join documents with their neighbours, and return those whose answer was full."""
+def _ask(
+    page: Page, known: Sequence[Collection[str]], neighbours: Neighbours, groups: "_Groups"
+) -> list[set[str]]:
+    """Join documents with their neighbours, and return the ids that each has found."""
     if not page:
         return []
     found = neighbours([vector for _, vector in page], known)
@@ -168,7 +197,7 @@ def _ask(page: Page, known: Sequence[Collection[str]], neighbours: Neighbours, g
         for other, similarity in near:
             if other != document_id:
                 groups.join(document_id, other, similarity)
-    return [entry for entry, near in zip(page, found, strict=True) if len(near) == MAX_DUPLICATES]
+    return [{other for other, _ in near} for near in found]
 
 
 def _digest(vector: Vector) -> bytes:
@@ -199,7 +228,7 @@ class _Groups:
 
     def numbers(self, ids: Sequence[str]) -> NDArray[np.int64]:
         """Return a number for each id, the same within a group."""
-        return np.array([id(self._groups[document_id]) for document_id in ids], dtype=np.int64)
+        return np.array([id(self._group(document_id)) for document_id in ids], dtype=np.int64)
 
     def join(self, one: str, other: str, similarity: float) -> None:
         smaller, larger = sorted(map(self._group, (one, other)), key=lambda group: len(group.ids))
@@ -210,7 +239,9 @@ class _Groups:
 
     def listed(self) -> list[DuplicateGroup]:
         distinct = {id(group): group for group in self._groups.values()}.values()
-        groups = [DuplicateGroup(tuple(sorted(group.ids)), group.lowest) for group in distinct]
+        groups = [
+            DuplicateGroup(tuple(sorted(group.ids)), group.lowest) for group in distinct if len(group.ids) > 1
+        ]
         return sorted(groups, key=lambda group: (-len(group.ids), group.ids))
 
     def _group(self, document_id: str) -> _Group:

@@ -19,6 +19,11 @@ def as_rows(vectors: Any) -> Any:
     return np.array(vectors, dtype=np.float32)
 
 
+def unlike_itself(vectors: Any) -> Any:
+    """Rows of documents that no search need find by their own vector."""
+    return np.zeros((len(vectors), 1), dtype=np.float32)
+
+
 @given(st.integers(0, 2**32 - 1), st.integers(0, 150), st.floats(0, 0.03))
 def test_groups_are_the_connected_components(seed: int, count: int, share: float) -> None:
     rng = np.random.default_rng(seed)
@@ -33,7 +38,7 @@ def test_groups_are_the_connected_components(seed: int, count: int, share: float
     steps: list[Progress] = []
     vectors = ((str(number), [float(number)]) for number in range(count))
     groups = group_duplicates(
-        vectors, neighbours, rows=as_rows, threshold=0.9, total=count, on_progress=steps.append
+        vectors, neighbours, rows=unlike_itself, threshold=0.9, total=count, on_progress=steps.append
     )
     np.fill_diagonal(one_way, val=False)
     expected = {tuple(sorted(map(str, group))) for group in connected(one_way | one_way.T)}
@@ -50,9 +55,35 @@ def test_the_weakest_link_of_a_group_is_told_and_large_groups_come_first() -> No
 
     vectors = [(name, [float(number)]) for number, name in enumerate("abcdef")]
     groups = group_duplicates(
-        vectors, neighbours, rows=as_rows, threshold=0.9, total=6, on_progress=lambda step: None
+        vectors, neighbours, rows=unlike_itself, threshold=0.9, total=6, on_progress=lambda step: None
     )
     assert groups == [DuplicateGroup(("a", "b", "c"), 0.95), DuplicateGroup(("d", "e"), 0.99)]
+
+
+def test_documents_out_of_reach_of_every_search_are_compared_with_each_other() -> None:
+    """As HNSW of OpenSearch 2.19 loses a whole crowd of copies; some of one are found by others."""
+    angles = np.repeat([0.0, 0.5, 1.0, 1.5], [3, 200, 1, 40]) + np.tile([0.0, 0.001], 122)
+    vectors = np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32)
+    similarity = vectors @ vectors.T
+    lost = {*range(3, 203), 203, *range(204, 224)}  # one crowd, a document of its own, and half of a crowd
+
+    def neighbours(asking: Sequence[Any], known: Sequence[Collection[str]]) -> list[list[tuple[str, float]]]:
+        answers = []
+        for vector, ids in zip(asking, known, strict=True):
+            near = similarity[np.flatnonzero((vectors == vector).all(axis=1))[0]]
+            found = [(str(other), float(near[other])) for other in np.flatnonzero(near >= 0.99)]
+            answers.append(
+                [hit for hit in found if int(hit[0]) not in lost and hit[0] not in ids][:MAX_DUPLICATES]
+            )
+        return answers
+
+    named = [(str(number), vector) for number, vector in enumerate(vectors)]
+    groups = group_duplicates(
+        named, neighbours, rows=as_rows, threshold=0.99, total=244, on_progress=lambda step: None
+    )
+    expected = {tuple(sorted(map(str, group))) for group in connected(similarity >= 0.99)}
+    assert {group.ids for group in groups} == expected
+    assert sorted(map(len, expected)) == [3, 40, 200]
 
 
 @pytest.mark.parametrize("copies", [1, 40, 260])
