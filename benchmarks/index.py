@@ -11,10 +11,9 @@ index_documents, until they can be searched; indices have one shard and no repli
 embedded and written, by the embedders that a stock pipeline can have (sentence-transformers' three and
 fastembed, those that are installed) before DocumentWriter, and by a job with each bundle. ``overhead``: texts
 embedded alone, and embedded and written by a job, on a server that has written 20,000 others before: one that
-has just started interprets its code, and takes more of the processor for that. ``--corpus`` is a BEIR corpus,
-in place of the standard library's docstrings. ``memory``: the peak of a
+has just started interprets its code, and takes more of the processor for that. ``memory``: the peak of a
 process that runs one job on generated documents, for each number of them; with a bundle they are embedded,
-otherwise carry vectors.
+otherwise carry vectors. ``--corpus`` is a BEIR corpus to embed in place of the standard library's docstrings.
 """
 
 import argparse

@@ -122,9 +122,8 @@ def group_duplicates(
     while page := list(islice(source, _PAGE)):
         asking = [entry for entry in page if entry[0] not in groups or _digest(entry[1]) not in asked_on]
         found = _ask(asking, [()] * len(asking), neighbours, groups)
-        full = [entry for entry, near in zip(asking, found, strict=True) if len(near) == MAX_DUPLICATES]
         unfinished += _out_of_reach(asking, found, rows, threshold)
-        distinct = {_digest(vector): (document_id, vector) for document_id, vector in full}
+        distinct = {_digest(vector): (document_id, vector) for document_id, vector in _full(asking, found)}
         unfinished += _ask_on(list(distinct.values()), neighbours, groups)
         asked_on |= distinct.keys()
         done += len(page)
@@ -132,6 +131,11 @@ def group_duplicates(
     ids = [document_id for document_id, _ in unfinished]
     _join_unfinished(ids, rows([vector for _, vector in unfinished]), threshold, groups)
     return groups.listed()
+
+
+def _full(page: Page, found: Sequence[Collection[str]]) -> Page:
+    """Return the documents of which there may be more neighbours than an answer holds."""
+    return [entry for entry, near in zip(page, found, strict=True) if len(near) == MAX_DUPLICATES]
 
 
 def _out_of_reach(
@@ -165,7 +169,7 @@ def _ask_on(crowded: Page, neighbours: Neighbours, groups: "_Groups") -> Page:
                 unfinished.append((document_id, np.asarray(vector, dtype=np.float32)))
         known = [groups.of(document_id) for document_id, _ in asking]
         found = _ask(asking, known, neighbours, groups)
-        crowded = [entry for entry, near in zip(asking, found, strict=True) if len(near) == MAX_DUPLICATES]
+        crowded = _full(asking, found)
     return unfinished
 
 

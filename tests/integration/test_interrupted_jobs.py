@@ -5,6 +5,7 @@ import random
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,6 +18,7 @@ from haystack.document_stores.types import DuplicatePolicy
 
 from cl_haystack.errors import IndexingError
 from cl_haystack.opensearch import OpenSearchIndex, index_documents
+from cl_haystack.opensearch.indexing.journal import Journal
 from tests.index_state import contents, settings_of
 from tests.indexing_job import COUNT, documents
 from tests.opensearch_fakes import WordEncoder, tiny_bundle
@@ -141,9 +143,29 @@ def test_settings_are_lowered_in_a_first_load_alone_and_come_back(
     assert seen.pop() == (None, "1", False)  # not empty, so people may be searching it
 
 
+@pytest.fixture
+def windows_done(monkeypatch: pytest.MonkeyPatch) -> threading.Semaphore:
+    """Released with each window that a journal knows to be done."""
+    done, end = threading.Semaphore(0), Journal.end
+
+    def counted(self: Journal, *given: Any) -> None:
+        end(self, *given)
+        done.release()
+
+    monkeypatch.setattr(Journal, "end", counted)
+    return done
+
+
+def interrupted(count: int, windows_done: threading.Semaphore) -> Iterator[Document]:
+    """Documents, and Ctrl-C when two windows of them are done."""
+    yield from documents(count, repeated=False)
+    assert all(windows_done.acquire(timeout=60) for _ in range(2))
+    raise KeyboardInterrupt
+
+
 @on_every_version
 def test_a_journal_tells_its_own_documents_from_those_of_others(
-    make_index: MakeIndex, tmp_path: Path
+    make_index: MakeIndex, tmp_path: Path, windows_done: threading.Semaphore
 ) -> None:
     """FAIL: what the first run wrote is no duplicate; what was there before, or came meanwhile, is one."""
     index = make_index()
@@ -151,13 +173,8 @@ def test_a_journal_tells_its_own_documents_from_those_of_others(
     journal = tmp_path / "journal"
     options: dict[str, Any] = {"policy": DuplicatePolicy.FAIL, "window_size": 10, "journal": journal}
 
-    def stream() -> Iterator[Document]:
-        yield from documents(25, repeated=False)
-        time.sleep(0.5)
-        raise KeyboardInterrupt
-
     with pytest.raises(KeyboardInterrupt):
-        index_documents(stream(), index, encoder, **options)
+        index_documents(interrupted(25, windows_done), index, encoder, **options)
     encoder.encoded.clear()
     report = index_documents(documents(40, repeated=False), index, encoder, **options)
     assert (report.read, report.written, report.resumed) == (40, 40, 20)
@@ -171,18 +188,15 @@ def test_a_journal_tells_its_own_documents_from_those_of_others(
         index_documents([], index, encoder, **options)
 
 
-def test_an_input_that_has_changed_is_worked_on_again(make_index: MakeIndex, tmp_path: Path) -> None:
+def test_an_input_that_has_changed_is_worked_on_again(
+    make_index: MakeIndex, tmp_path: Path, windows_done: threading.Semaphore
+) -> None:
     index = make_index()
     encoder = WordEncoder(tiny_bundle())
     options: dict[str, Any] = {"window_size": 10, "journal": tmp_path / "journal"}
 
-    def first() -> Iterator[Document]:
-        yield from documents(20, repeated=False)
-        time.sleep(0.5)
-        raise KeyboardInterrupt
-
     with pytest.raises(KeyboardInterrupt):
-        index_documents(first(), index, encoder, **options)
+        index_documents(interrupted(20, windows_done), index, encoder, **options)
     changed = [Document(id="d3", content="changed"), *documents(20, repeated=False)][:20]
     report = index_documents(changed, index, encoder, **options)
     assert report.read == report.written + report.skipped == 20

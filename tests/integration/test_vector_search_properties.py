@@ -34,19 +34,33 @@ pytestmark = [pytest.mark.integration, on_every_version]
 SPACES = {"cosinesimil": "cosine", "innerproduct": "dot", "l2": "cosine"}
 
 
-@pytest.fixture(scope="module", params=list(SPACES))
-def corpus(request: pytest.FixtureRequest, opensearch_url: str) -> Iterator[Corpus]:
-    """A corpus in each space type; dot products of vectors of any length in the one that takes them."""
-    space, name = request.param, f"test-properties-{request.param}"
+def filled_corpus(url: str, space: str, name: str, **settings: int) -> Corpus:
     bundle = tiny_bundle(DIMENSION, similarity=SPACES[space], normalize=space != "innerproduct")
-    filled = fill(
-        opensearch_url,
+    filled: Corpus = fill(
+        url,
         name,
         seed=list(SPACES).index(space),
         bundle=bundle,
         unit_length=space != "innerproduct",
-        settings={"space_type": space, "number_of_shards": 2},
+        settings={"space_type": space, "number_of_shards": 2, **settings},
     )
+    return filled
+
+
+@pytest.fixture(scope="module", params=list(SPACES))
+def corpus(request: pytest.FixtureRequest, opensearch_url: str) -> Iterator[Corpus]:
+    """A corpus in each space type; dot products of vectors of any length in the one that takes them."""
+    filled = filled_corpus(opensearch_url, request.param, f"test-properties-{request.param}")
+    yield filled
+    filled.index.delete()
+    filled.index.close()
+
+
+@pytest.fixture(scope="module", params=list(SPACES))
+def dense_corpus(request: pytest.FixtureRequest, opensearch_url: str) -> Iterator[Corpus]:
+    """The same in graphs that link nearly all documents: no search misses one by chance, as 2.19 does."""
+    name = f"test-properties-dense-{request.param}"
+    filled = filled_corpus(opensearch_url, request.param, name, m=64, ef_construction=256)
     yield filled
     filled.index.delete()
     filled.index.close()
@@ -203,8 +217,8 @@ def test_crowds_of_copies_are_grouped_whole(opensearch_url: str) -> None:
         index.close()
 
 
-def test_duplicates_of_one_document_are_without_itself_and_within_the_filter(corpus: Corpus) -> None:
-    index, documents, vectors = corpus
+def test_duplicates_of_one_document_are_without_itself_and_within_the_filter(dense_corpus: Corpus) -> None:
+    index, documents, vectors = dense_corpus
     similarity = vectors @ vectors[0]
     threshold = float(np.sort(similarity)[-12])
     near = [number for number in np.argsort(-similarity) if similarity[number] >= threshold and number]

@@ -44,10 +44,10 @@ class ComponentEncoder:
                 )
             return self._encoder
 
-    async def load_async(self) -> None:
+    async def load_async(self) -> Encoder:
         """Do what :meth:`load` does without holding up the event loop."""
-        if self._encoder is None:  # a pipeline asks before every run
-            await asyncio.to_thread(self.load)
+        encoder = self._encoder  # a pipeline asks before every run
+        return await asyncio.to_thread(self.load) if encoder is None else encoder
 
     def close(self) -> None:
         """Let go of the encoder; its session ends with the last component that holds it."""
@@ -60,8 +60,8 @@ class ComponentEncoder:
 
     async def encode_query_async(self, text: str) -> Vectors:
         """Return the vector of one query, encoded together with those that others ask for meanwhile."""
-        await self.load_async()
-        return await self.load().encode_query_async(text)
+        encoder = await self.load_async()
+        return await encoder.encode_query_async(text)
 
     def encode_documents(self, texts: Sequence[str], *, on_progress: OnProgress = ignore) -> Vectors:
         """Return one vector a document."""
