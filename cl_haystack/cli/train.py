@@ -75,6 +75,10 @@ def train(
     scale: Annotated[
         float | None, typer.Option(help="Inverse temperature (default: the loss's, such as 20).")
     ] = None,
+    loss_option: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=VALUE", help="Another option of the loss; may be repeated."),
+    ] = None,
     seed: Annotated[
         int | None, typer.Option(help="Seed of order, samples and dropout (default: 42).")
     ] = None,
@@ -110,6 +114,8 @@ def train(
 
     cl-haystack train pairs.csv --model BASE -o tuned --batch-size 4096 --mini-batch-size 64
 
+    cl-haystack train pairs.jsonl --model BASE -o tuned --loss triplet --loss-option margin=0.3
+
     torchrun --nproc-per-node 4 -m cl_haystack train … --device cuda
     """
     from accelerate import PartialState
@@ -137,7 +143,7 @@ def train(
     }
     given = {name: value for name, value in flags.items() if value is not None}
     options = TrainingConfig.from_yaml(config, **given) if config else TrainingConfig.checked(**given)
-    chosen_loss = loss_named(loss, **({} if scale is None else {"scale": scale}))
+    chosen_loss = loss_named(loss, **_loss_options(loss_option or [], scale))
     trainer = ContrastiveTrainer(model, loss=chosen_loss, config=options, device=device, guide=guide)
     devices = PartialState()  # the first of several processes that torchrun starts speaks and tidies up
     err.quiet = not devices.is_main_process
@@ -171,6 +177,23 @@ def train(
         trainer.save(out)
         shutil.rmtree(state, ignore_errors=True)
         _tell(out, report, as_json=as_json)
+
+
+def _loss_options(given: "Sequence[str]", scale: float | None) -> dict[str, Any]:
+    """Read options of a loss, NAME=VALUE each; a value is JSON or a plain word."""
+    from cl_haystack.errors import ConfigurationError
+
+    options: dict[str, Any] = {} if scale is None else {"scale": scale}
+    for text in given:
+        name, equals, value = text.partition("=")
+        if not equals or name in options:
+            problem = "is given twice" if equals else "has no value"
+            raise ConfigurationError(f"--loss-option {text!r} {problem}; write NAME=VALUE, each name once")
+        try:
+            options[name] = json.loads(value)
+        except json.JSONDecodeError:
+            options[name] = value
+    return options
 
 
 def _open_task(directory: Path, split: str) -> "RetrievalTask":

@@ -18,6 +18,7 @@ from cl_haystack.encoder.protocol import Vectors
 
 _AT_ONCE = 2048  # judgements
 _SAMPLE = 1024  # texts that stand for all others
+_NEAREST = 10
 _CLEARLY_ABOVE = 0.02
 _FEW_LINES = 200
 _NOBODY_SAID = -1
@@ -125,23 +126,23 @@ def measure(
     :param texts: their words.
     :param anchors: vectors of all anchors.
     :param documents: vectors of all other texts.
-    :returns: cosine; how far it is above the mean of the anchor's cosines with other texts, and of the text's
-        with other anchors, in standard deviations; the share of the anchor's words that the text has, rare
-        ones counting more, ``(judgements, 4)``.
+    :returns: cosine; the share of the anchor's words that the text has, rare ones counting more; where the
+        cosine stands among those of the anchor with other texts, and of the text with other anchors, three
+        numbers each (see :func:`_standing`), ``(judgements, 8)``.
     """
     random = np.random.default_rng(0)
-    others = documents.of(_some(judgements.text, random))  # (sample, dim)
-    askers = anchors.of(_some(judgements.anchor, random))  # (sample, dim)
-    features = np.empty((len(judgements.place), 4), dtype=np.float32)
+    other_ids, asker_ids = _some(judgements.text, random), _some(judgements.anchor, random)
+    others, askers = documents.of(other_ids), anchors.of(asker_ids)  # (sample, dim)
+    features = np.empty((len(judgements.place), 8), dtype=np.float32)
     for start in range(0, len(features), _AT_ONCE):
         rows = slice(start, start + _AT_ONCE)
         asked, found = anchors.of(judgements.anchor[rows]), documents.of(judgements.text[rows])
         cosines = np.einsum("ij,ij->i", asked, found)  # (rows,)
         features[rows, 0] = cosines
-        features[rows, 1] = _standing(cosines, asked @ others.T)
-        features[rows, 2] = _standing(cosines, found @ askers.T)
         pairs = zip(judgements.anchor[rows].tolist(), judgements.text[rows].tolist(), strict=True)
-        features[rows, 3] = [_shared_words(one, other, texts) for one, other in pairs]
+        features[rows, 1] = [_shared_words(one, other, texts) for one, other in pairs]
+        features[rows, 2:5] = _standing(cosines, asked @ others.T, judgements.text[rows, None] == other_ids)
+        features[rows, 5:8] = _standing(cosines, found @ askers.T, judgements.anchor[rows, None] == asker_ids)
     return features
 
 
@@ -215,8 +216,25 @@ def _some(ids: Ids, random: np.random.Generator) -> Ids:
     return np.sort(random.permutation(distinct)[:_SAMPLE])
 
 
-def _standing(cosines: Vectors, others: Vectors) -> Vectors:
-    result: Vectors = (cosines - others.mean(axis=1)) / np.maximum(others.std(axis=1), 1e-6)
+def _standing(cosines: Vectors, others: Vectors, own: Mask) -> Vectors:
+    """Tell how far cosines are above others: a right answer is nearer than the nearest of the wrong ones.
+
+    :param cosines: of two texts, ``(rows,)``.
+    :param others: of one of the two with a sample, ``(rows, sample)``.
+    :param own: where the sample has the other one itself, ``(rows, sample)``.
+    :returns: above their mean in standard deviations, above the highest, above the mean of the ten highest,
+        ``(rows, 3)``. The latter is half of CSLS (Conneau et al. 2018, arXiv:1710.04087, section 2.3).
+    """
+    count = min(_NEAREST, others.shape[1])
+    nearest = -np.partition(-np.where(own, -1, others), count - 1, axis=1)[:, :count]  # (rows, count)
+    spread = np.maximum(others.std(axis=1), 1e-6)
+    result: Vectors = np.column_stack(
+        [
+            (cosines - others.mean(axis=1)) / spread,
+            cosines - nearest.max(axis=1),
+            cosines - nearest.mean(axis=1),
+        ]
+    )
     return result
 
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from cl_haystack.training.losses.batch import Batch
 from cl_haystack.training.losses.info_nce import check_negatives
 from cl_haystack.training.losses.loss import Loss
-from cl_haystack.training.losses.options import above_zero, at_least_zero
+from cl_haystack.training.losses.options import above_zero, at_least_zero, one_of
 from cl_haystack.training.losses.relevance import (
     own_positives,
     related_anchors,
@@ -112,6 +112,8 @@ class GISTEmbed(Loss):
         self.scale = above_zero("scale", scale, 100)
         self.absolute_margin = at_least_zero("absolute_margin", absolute_margin)
         self.relative_margin = at_least_zero("relative_margin", relative_margin)
+        one_of("contrast_anchors", contrast_anchors, (True, False))
+        one_of("contrast_positives", contrast_positives, (True, False))
         self.contrast_anchors = contrast_anchors
         self.contrast_positives = contrast_positives
 

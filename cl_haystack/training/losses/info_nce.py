@@ -139,6 +139,8 @@ class InfoNCE(Loss):
         one_of("similarity", similarity, SIMILARITIES)
         one_of("partition", partition, ("per_direction", "joint"))
         _check_directions(directions, partition)
+        one_of("learn_scale", learn_scale, (True, False))
+        one_of("mask_duplicates", mask_duplicates, (True, False))
         one_of("hardness", hardness, (None, "in_batch_negatives", "hard_negatives", "all_negatives"))
         if (hardness is None) != (at_least_zero("hardness_strength", hardness_strength) == 0):
             raise ConfigurationError(
@@ -236,6 +238,8 @@ def _dealt_in_turn(anchors: Tensor, candidates: Tensor) -> Batch:
 
 
 def _check_directions(directions: Sequence[Direction], partition: Partition) -> None:
+    if isinstance(directions, str) or not isinstance(directions, Sequence):
+        raise ConfigurationError(f"directions is {directions!r}, expected a list, of {', '.join(DIRECTIONS)}")
     for direction in directions:
         one_of("directions", direction, DIRECTIONS)
     if "query_to_doc" not in directions or len(set(directions)) < len(directions):

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Collection
+from numbers import Real
 
 from cl_haystack.errors import ConfigurationError
 
@@ -15,7 +16,7 @@ def above_zero(name: str, value: float, example: float) -> float:
     :returns: the value as a float.
     :raises ConfigurationError: it is not.
     """
-    if not (value > 0 and math.isfinite(value)):
+    if not (_is_finite(value) and value > 0):
         raise ConfigurationError(f"{name} is {value}, expected a number above 0, such as {example}")
     return float(value)
 
@@ -28,7 +29,7 @@ def at_least_zero(name: str, value: float) -> float:
     :returns: the value as a float.
     :raises ConfigurationError: it is not.
     """
-    if not (value >= 0 and math.isfinite(value)):
+    if not (_is_finite(value) and value >= 0):
         raise ConfigurationError(f"{name} is {value}, expected a number of at least 0")
     return float(value)
 
@@ -43,3 +44,7 @@ def one_of(name: str, value: object, choices: Collection[object]) -> None:
     """
     if value not in choices:
         raise ConfigurationError(f"{name} is {value!r}, expected one of {', '.join(map(repr, choices))}")
+
+
+def _is_finite(value: object) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)

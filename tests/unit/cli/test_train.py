@@ -50,6 +50,44 @@ def test_flags_go_before_the_file(run, checkpoint, files, tmp_path):
     assert [path.name for path in out.parent.iterdir()] == ["tuned"]  # no state is left behind
 
 
+def test_a_loss_takes_its_options(run, checkpoint, files):
+    pairs, _, out = files
+    options = (
+        "--scale",
+        "30",
+        "--loss-option",
+        'directions=["query_to_doc"]',
+        "--loss-option",
+        "similarity=dot",
+    )
+    run("train", pairs, "--model", checkpoint, "-o", out, *options, "--epochs", "1")
+    loss = read_layout(out).training["loss"]
+    assert (loss["scale"], loss["directions"], loss["similarity"]) == (30, ["query_to_doc"], "dot")
+
+
+@pytest.mark.parametrize(
+    ("option", "problem"),
+    [
+        ("margin", "'margin' has no value; write NAME=VALUE"),
+        ("scale=20", "'scale=20' is given twice"),
+        ("margin=0.3", "loss 'infonce' has no option 'margin'; its options are scale, similarity"),
+        ("hardness_strength=high", "hardness_strength is high, expected a number of at least 0"),
+    ],
+)
+def test_a_wrong_option_of_a_loss_is_named_before_any_work(
+    checkpoint, files, monkeypatch, capsys, option, problem
+):
+    from cl_haystack.cli.main import main
+
+    pairs, _, out = files
+    arguments = ["train", pairs, "--model", checkpoint, "-o", out, "--scale", "10", "--loss-option", option]
+    monkeypatch.setattr(sys, "argv", ["cl-haystack", *map(str, arguments)])
+    with pytest.raises(SystemExit) as stopped:
+        main()
+    assert stopped.value.code
+    assert problem in " ".join(capsys.readouterr().err.split())
+
+
 def test_pairs_alone_get_negatives_from_each_other(checkpoint, files, monkeypatch, capsys):
     from cl_haystack.cli.main import main
 

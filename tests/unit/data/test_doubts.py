@@ -6,7 +6,7 @@ import pytest
 from cl_haystack.data.curation.doubts import doubt, most_doubtful
 from cl_haystack.data.curation.near_texts import Alike, TextTable
 from cl_haystack.data.curation.paraphrases import same_meaning
-from cl_haystack.data.curation.plausibility import judgements_of
+from cl_haystack.data.curation.plausibility import judgements_of, measure
 from cl_haystack.data.curation.vectors import TextVectors
 from tests.unit.data.columns import columns_of
 
@@ -51,6 +51,34 @@ def test_what_lines_say_of_their_texts_and_texts_put_together_by_chance():
     chance = set(zip(said.anchor[nobody].tolist(), said.text[nobody].tolist(), strict=True))
     assert chance
     assert not chance & {(0, 1), (4, 5), (6, 7), (0, 9)}
+
+
+def test_what_is_measured_equals_a_naive_reading(tmp_path):
+    vectors = np.random.default_rng(2).normal(0, 1, (30, 8)).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    lines = [(i, 15 + i, ()) for i in range(15)] + [(0, 16, (17,))]
+    said = judgements_of(columns_of(lines, labels=[None] * 16, scores=[None] * 16))
+    table = TextTable(lambda text: f"word{text % 3} thing{text}")
+    for text in range(30):
+        table.add(f"word{text % 3} thing{text}")
+    stored = [
+        TextVectors(ids, lambda some: vectors[list(map(int, some))], str, tmp_path, lambda step: None)
+        for ids in (np.arange(15), np.arange(15, 30))
+    ]
+    features = measure(said, table, *stored)
+    for row, (anchor, text) in enumerate(zip(said.anchor, said.text, strict=True)):
+        cosine = float(vectors[anchor] @ vectors[text])
+        expected = [cosine, features[row, 1]]
+        for own, other, sample in ((anchor, text, range(15, 30)), (text, anchor, range(15))):
+            all_of_it = vectors[list(sample)] @ vectors[own]
+            rest = sorted((float(vectors[own] @ vectors[i]) for i in sample if i != other), reverse=True)[:10]
+            expected += [
+                (cosine - all_of_it.mean()) / all_of_it.std(),
+                cosine - rest[0],
+                cosine - np.mean(rest),
+            ]
+        np.testing.assert_allclose(features[row], expected, atol=0.02)  # vectors are kept in half precision
+        assert (features[row, 1] > 0) == (anchor % 3 == text % 3)
 
 
 def test_texts_of_one_meaning_are_found_among_thousands_unless_a_number_or_a_negation_differs(tmp_path):

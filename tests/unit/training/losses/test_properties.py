@@ -1,5 +1,6 @@
 """What holds for every loss: order, padding, duplicates, extremes, half types, weights, its description."""
 
+import inspect
 import json
 from dataclasses import replace
 
@@ -260,6 +261,14 @@ def test_names_are_known() -> None:
         loss_named("triplet", scale=20)
     with pytest.raises(ConfigurationError, match="'cosine' has no option 'kwargs'; its options are none"):
         loss_named("cosine", kwargs=1)
+
+
+@pytest.mark.parametrize("name", LOSSES)
+@pytest.mark.parametrize("value", ["abc", {}, ["abc"], float("nan")], ids=repr)
+def test_an_option_of_a_wrong_kind_is_refused_by_its_name(name: str, value: object) -> None:
+    for option in inspect.signature(LOSSES[name]).parameters:
+        with pytest.raises(ConfigurationError, match=option):
+            loss_named(name, **{option: value})
 
 
 def test_exports_are_sorted_and_complete() -> None:
