@@ -22,8 +22,8 @@ import numpy as np
 from numpy.typing import NDArray
 from rensa import RMinHash
 
-from cl_haystack.data.curation.same_statement import is_same_statement, word_list
-from cl_haystack.data.normalization import normalized
+from cl_haystack.data.curation.same_statement import is_same_statement
+from cl_haystack.data.normalization import normalized, word_list
 
 _NUM_HASHES = 126
 _ROW_BYTES = 3

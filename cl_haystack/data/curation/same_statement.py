@@ -14,7 +14,6 @@ Scripts without spaces (Han, kana, Thai) are compared by character, Korean by sy
 a word that is another by one character is another word.
 """
 
-import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from itertools import groupby
@@ -23,28 +22,13 @@ from rapidfuzz.distance import Indel, Levenshtein
 
 from cl_haystack.data.curation.function_words import is_negation, negated, numbers_of
 from cl_haystack.data.curation.slips import Frequency, are_slips
+from cl_haystack.data.normalization import is_character
 
-# Thai, Lao, Tibetan, Burmese, Khmer, Chinese, Japanese, Korean: their letters, without punctuation.
-_ALONE = (
-    "\u0e00-\u0fff\u1000-\u109f\u1780-\u17ff\u2e80-\u2fdf\u3005-\u3007\u3040-\u30fa\u30fc-\u9fff"
-    "\uac00-\ud7af\uf900-\ufaff\U00020000-\U0003ffff"
-)
-_MARKS = "\u0300-\u036f\u0591-\u05c7\u064b-\u065f\u0900-\u0963\u0966-\u0dff"  # vowels are marks in Hindi
-_CHARACTER = re.compile(f"[{_ALONE}]")
-_WORD = re.compile(
-    rf"[{_ALONE}]|[^\W{_ALONE}]+(?:(?:[{_MARKS}]|(?<=\d)[.,](?=\d))[^\W{_ALONE}]*)*"  # 1.5 is one word
-)
-_SHORT_NOT = re.compile(r"n['\u2019]t\b")
 _DOCUMENT_WORDS = 101
 _SAME_DOCUMENT = 0.9  # share of words in common, in order
 _EDITED_SHARE = 0.2  # of the words of a statement
 _MIN_WORDS_TO_DROP_ONE = 4
 _MIN_WORDS_FOR_TWO = 5
-
-
-def word_list(text: str) -> list[str]:
-    """Return the words of a text in order, case-folded; punctuation is left out, and *isn't* is *isnt*."""
-    return _WORD.findall(_SHORT_NOT.sub("nt", text.casefold()))
 
 
 def facts(words: Iterable[str]) -> tuple[frozenset[str], bool]:
@@ -56,7 +40,7 @@ def facts(words: Iterable[str]) -> tuple[frozenset[str], bool]:
 def is_same_statement(one: list[str], other: list[str], frequency: Frequency) -> bool:
     """Tell whether two texts differ by small edits alone.
 
-    :param one: the words of a text, as :func:`word_list` gives them.
+    :param one: the words of a text, as :func:`~cl_haystack.data.normalization.word_list` gives them.
     :param other: those of another.
     :param frequency: in how many distinct texts of the data a word is found.
     :returns: True where both say the same; it does not matter which is first.
@@ -95,7 +79,7 @@ def _edits(one: list[str], other: list[str], frequency: Frequency) -> int | None
     new = [word for word in dropped if word not in one or word not in other]  # the rest is said twice
     if new and min(len(one), len(other)) < _MIN_WORDS_TO_DROP_ONE - 1:
         return None
-    if any(map(is_negation, dropped)) or any(map(_CHARACTER.match, moved)):
+    if any(map(is_negation, dropped)) or any(map(is_character, moved)):
         return None
     if any(map(is_negation, moved)) and negated(one) != negated(other):
         return None

@@ -110,6 +110,20 @@ def without_ids(pairs):
     return [pair.model_copy(update={"document_id": None}) for pair in pairs]
 
 
+def test_scripts_without_spaces_and_with_vowel_marks_have_words(tmp_path):
+    queries = {
+        "chinese": "北京有多少居民呢",
+        "other": "上海在哪里",
+        "hindi": "दिल्ली में कितने लोग रहते हैं",
+        "same letters": "दल मन कत",
+    }
+    anchors = ["北京有多少居民", "दिल्ली में कितने लोग रहते"]
+    overlap = find_overlap(
+        (Pair(anchor=anchor, positive="text") for anchor in anchors), make_task(tmp_path / "c", queries)
+    )
+    assert overlap.near_duplicate_queries == ("chinese", "hindi")
+
+
 @pytest.mark.parametrize("told", [list, without_ids])
 def test_a_document_is_seen_where_parts_of_it_are_pairs(data_dir, told):
     task = read_beir(data_dir / "scifact", "test")

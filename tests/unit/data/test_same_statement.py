@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cl_haystack.data.curation.same_statement import is_same_statement, word_list
+from cl_haystack.data.curation.same_statement import is_same_statement
+from cl_haystack.data.normalization import word_list
 
 
 def same(one: str, other: str, *, rare: bool) -> bool:
