@@ -23,6 +23,8 @@ Schedule = Literal[
 
 _CONTRASTIVE_RATE = 1e-4
 _OTHER_RATE = 2e-5
+_BASE_WEIGHT = 0.3
+_FEW_PAIRS = 10_000
 
 
 class TrainingConfig(BaseModel):
@@ -55,7 +57,10 @@ class TrainingConfig(BaseModel):
     :param gradient_accumulation_steps: batches whose gradients are added up before a step.
     :param gradient_checkpointing: recompute each layer in the backward pass; ``mini_batch_size`` saves more.
     :param base_weight: share of the base model in the final weights, 0 to 1 (WiSE-FT, Wortsman et al. 2022,
-        arXiv:2109.01903): less forgetting.
+        arXiv:2109.01903). None is 0.3 where all losses have in-batch negatives and there are at most 10,000
+        pairs, else 0: of what a few hundred pairs teach about documents that they do not name, averaging
+        keeps the gain and drops much of the noise (docs/experiments.md). Give 0 if the base model is no
+        text encoder yet.
     :param lora_rank: train low-rank adapters of this rank only (needs the extra [lora]), merged into the
         weights at the end; 0 trains all weights.
     :param precision: ``auto`` computes in bf16 where the hardware does; weights, pooling and loss are fp32.
@@ -91,7 +96,7 @@ class TrainingConfig(BaseModel):
     dropout: float | None = Field(default=None, ge=0, lt=1)
     gradient_accumulation_steps: int = Field(default=1, ge=1)
     gradient_checkpointing: bool = False
-    base_weight: float = Field(default=0.0, ge=0, lt=1)
+    base_weight: float | None = Field(default=None, ge=0, lt=1)
     lora_rank: int = Field(default=0, ge=0)
 
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
@@ -105,16 +110,19 @@ class TrainingConfig(BaseModel):
     seed: int = 42
     arguments: dict[str, Any] = Field(default_factory=dict)
 
-    def with_rate(self, *, in_batch_negatives: bool) -> Self:
-        """Return the configuration with a learning rate.
+    def settled(self, *, in_batch_negatives: bool, num_pairs: int) -> Self:
+        """Return the configuration with the defaults that depend on what is trained.
 
         :param in_batch_negatives: whether all losses take other rows as negatives.
-        :returns: the same, with the default for such losses where no rate was given.
+        :param num_pairs: training pairs of all data sets.
+        :returns: the same, with learning rate and share of the base model where none was given.
         """
-        if self.learning_rate is not None:
-            return self
-        rate = _CONTRASTIVE_RATE if in_batch_negatives else _OTHER_RATE
-        return self.model_copy(update={"learning_rate": rate})
+        few = in_batch_negatives and num_pairs <= _FEW_PAIRS
+        defaults = {
+            "learning_rate": _CONTRASTIVE_RATE if in_batch_negatives else _OTHER_RATE,
+            "base_weight": _BASE_WEIGHT if few else 0.0,
+        }
+        return self.model_copy(update={n: v for n, v in defaults.items() if getattr(self, n) is None})
 
     @classmethod
     def checked(cls, **options: Any) -> Self:

@@ -38,7 +38,7 @@ def make_evaluation(
     def measure() -> dict[str, float]:
         from cl_haystack.evaluation import evaluate_retrieval
 
-        with averaged(encoder, base, config.base_weight), autocast():
+        with averaged(encoder, base, config.base_weight or 0.0), autocast():
             return evaluate_retrieval(sample, encoder).metrics
 
     return measure

@@ -51,13 +51,23 @@ def test_a_loss_without_in_batch_negatives_learns_at_a_lower_rate(checkpoint: Pa
     assert rate(CoSENT(), learning_rate=3e-5) == rate(None, learning_rate=3e-5) == 3e-5
 
 
+def test_few_pairs_are_averaged_with_the_base_model() -> None:
+    def share(*, in_batch: bool = True, num_pairs: int = 10_000, **options: Any) -> float | None:
+        config = TrainingConfig(**options)
+        return config.settled(in_batch_negatives=in_batch, num_pairs=num_pairs).base_weight
+
+    assert share() == 0.3
+    assert share(num_pairs=10_001) == share(in_batch=False) == share(base_weight=0.0) == 0
+    assert share(num_pairs=10_001, base_weight=0.5) == 0.5
+
+
 def test_one_loss_without_in_batch_negatives_lowers_the_rate_of_the_run(checkpoint: Path) -> None:
     graded = [pair.model_copy(update={"score": 0.3}) for pair in many_pairs(4)]
     trainer = ContrastiveTrainer(checkpoint, config=TrainingConfig(num_epochs=1))
     trainer.train([TrainingSet(many_pairs(4)), TrainingSet(graded, loss=CoSENT())])
-    assert trainer.config.learning_rate == 2e-5
+    assert (trainer.config.learning_rate, trainer.config.base_weight) == (2e-5, 0)
     trainer.train(many_pairs(4))
-    assert trainer.config.learning_rate == 1e-4
+    assert (trainer.config.learning_rate, trainer.config.base_weight) == (1e-4, 0.3)
 
 
 def test_training_teaches_the_pairs_and_the_checkpoint_holds_it(checkpoint: Path, tmp_path: Path) -> None:
@@ -88,7 +98,7 @@ def test_record_of_the_run_is_kept(checkpoint: Path, tmp_path: Path) -> None:
         0.1,
     )
     assert record["datasets"] == [{"name": "synonyms", **provenance, "num_pairs": 4, "loss": record["loss"]}]
-    assert record["hyperparameters"] == CONFIG.model_dump(mode="json")
+    assert record["hyperparameters"] == {**CONFIG.model_dump(mode="json"), "base_weight": 0.3}
     assert (record["seed"], record["num_pairs"], record["steps"]) == (CONFIG.seed, 4, 2)
     assert [(each["name"], each["num_pairs"]) for each in record["scores"]] == [("synonyms", 4)]
 
