@@ -3,7 +3,7 @@
     python benchmarks/quality.py DATA                     # train and measure what is missing, write the table
     python benchmarks/quality.py DATA --list              # what there is, and what is missing
     python benchmarks/quality.py DATA --only 'stsb-*'     # some cells; the others stay as they are
-    python benchmarks/quality.py DATA --data-sets scifact-fold0 --config try.yaml --out tries  # a recipe
+    python benchmarks/quality.py DATA --data-sets scifact-few --config try.yaml --out tries  # a recipe
 
 DATA holds ``scifact``, ``banking77`` and ``stsb`` (see quality_data); ``python-docs`` needs no data. A cell
 is one data set, one side (see quality_training), one number of training pairs and one seed; its values by
