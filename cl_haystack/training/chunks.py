@@ -15,7 +15,6 @@ from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from torch import Tensor
-from torch.nn.utils.rnn import pad_sequence
 from torch.utils.checkpoint import checkpoint
 
 from cl_haystack.encoder.batching import token_budget_batches
@@ -31,6 +30,7 @@ def embed_in_chunks(
     *,
     pad_id: int,
     token_budget: int,
+    least_saving: int = 0,
     mini_batch_size: int | None = None,
 ) -> Tensor:
     """Embed texts in chunks of like length.
@@ -40,37 +40,47 @@ def embed_in_chunks(
     :param lengths: tokens of each text.
     :param pad_id: id to pad with.
     :param token_budget: most padded tokens of a chunk.
+    :param least_saving: padded tokens that a further chunk must save; a GPU starts kernels more slowly than it
+        computes some thousand tokens.
     :param mini_batch_size: most texts of a chunk; giving it turns recomputation on, which bounds the memory
         by one chunk's and takes a third more time. None keeps what the backward pass needs.
     :returns: ``(texts, dim)``, in the order given.
     """
-    texts = torch.split(token_ids, list(lengths))
     chunks = [
         rows[start : start + (mini_batch_size or len(rows))]
         for packed in token_budget_batches(lengths, token_budget)
-        for rows in _of_like_length(packed, lengths)
+        for rows in _of_like_length(packed, lengths, least_saving)
         for start in range(0, len(rows), mini_batch_size or len(rows))
     ]
+    device = token_ids.device
+    counts = torch.tensor(lengths, device=device)  # (texts,)
+    starts = counts.cumsum(0) - counts  # (texts,)
     parts = []
     for rows in chunks:
-        input_ids = pad_sequence([texts[i] for i in rows], batch_first=True, padding_value=pad_id)
-        longest = input_ids.shape[1]
-        positions = torch.arange(longest, device=input_ids.device)
-        own_lengths = torch.tensor([lengths[i] for i in rows], device=input_ids.device)
-        attention_mask = (positions < own_lengths[:, None]).long()  # (texts, tokens)
+        texts = torch.tensor(rows, device=device)
+        positions = torch.arange(lengths[rows[0]], device=device)  # the first is the longest
+        attention_mask = positions < counts[texts, None]  # (texts, tokens)
+        # Gathered at once: a copy a text would take a GPU longer than to embed it.
+        at = (starts[texts, None] + positions).clamp(max=len(token_ids) - 1)
+        input_ids = token_ids[at].masked_fill(~attention_mask, pad_id)
+        attention_mask = attention_mask.long()
         if mini_batch_size is not None and torch.is_grad_enabled():
             parts.append(checkpoint(embed, input_ids, attention_mask, use_reentrant=False))
         else:
             parts.append(embed(input_ids, attention_mask))
-    order = torch.tensor([i for rows in chunks for i in rows], device=token_ids.device)
+    order = torch.tensor([i for rows in chunks for i in rows], device=device)
     return torch.cat(parts)[order.argsort()]  # (texts, dim)
 
 
-def _of_like_length(rows: Sequence[int], lengths: Sequence[int]) -> Iterator[list[int]]:
+def _of_like_length(
+    rows: Sequence[int], lengths: Sequence[int], least_saving: int
+) -> Iterator[list[int]]:
     """Cut texts, longest first, so that questions are not padded to the length of the batch's documents."""
     part: list[int] = []
-    for row in rows:
-        if part and 2 * lengths[row] < lengths[part[0]]:
+    for i, row in enumerate(rows):
+        longest = lengths[part[0]] if part else 0
+        saving = (longest - lengths[row]) * (len(rows) - i)
+        if 2 * lengths[row] < longest and saving >= least_saving:
             yield part
             part = []
         part.append(row)

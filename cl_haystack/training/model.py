@@ -37,6 +37,7 @@ from cl_haystack.training.pooling import pool
 
 _TOKEN_BUDGET = {"cpu": 1024}  # larger chunks leave the caches: 5.4 against 3.7 pairs/s in fp32 with dropout
 _ACCELERATOR_TOKEN_BUDGET = 65_536
+_ACCELERATOR_LEAST_SAVING = 16_384
 _DEFAULT_MAX_LENGTH = 512
 
 
@@ -196,6 +197,7 @@ class SentenceEncoder(nn.Module):
             lengths,
             pad_id=self._pad_id,
             token_budget=token_budget or self._token_budget,
+            least_saving=0 if self.device.type == "cpu" else _ACCELERATOR_LEAST_SAVING,
             mini_batch_size=mini_batch_size,
         )
 
