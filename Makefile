@@ -9,10 +9,10 @@ INSTALLED := build/installed
 IN_TWO := --numprocesses 2 --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-quick test-long lint format check lock clean
+.PHONY: help demo test test-quick test-long test-transformers-5 lint format check lock clean
 
 help:  ## list the verbs
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 21
 
 demo: $(VENV)/.installed  ## the whole circle on real text: train, export, index, evaluate (DOCS=corpus.jsonl for yours)
 	@$(BIN)/cl-haystack demo $(if $(DOCS),--docs '$(DOCS)')
@@ -25,6 +25,9 @@ test-quick: $(VENV)/.installed-dev  ## the tests that need neither a server nor 
 
 test-long: $(VENV)/.installed-dev  ## the long tests: published figures, large inputs, many faults
 	$(BIN)/python -m pytest -m long
+
+test-transformers-5: $(VENV)/transformers-5/.installed  ## training beside transformers 5, which optimum-onnx cannot use yet
+	PYTHONPATH=$(VENV)/transformers-5 $(BIN)/python -m pytest -m "not long" tests/unit/training
 
 # Layers and types are checked on the installed package: in the repository export/ lies outside cl_haystack/.
 lint: $(VENV)/.installed-dev $(VENV)/pydoclint/.installed  ## style, docstrings, spelling, layers, types
@@ -70,4 +73,10 @@ $(VENV)/.installed-dev: $(VENV)/.installed
 $(VENV)/pydoclint/.installed: $(VENV)/.installed-dev
 	$(BIN)/python -m venv $(VENV)/pydoclint
 	$(VENV)/pydoclint/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt pydoclint
+	@touch $@
+
+# Goes before the pinned transformers 4 on the path.
+$(VENV)/transformers-5/.installed: $(VENV)/.installed-dev
+	$(PIP) install --quiet --upgrade --no-deps --target $(VENV)/transformers-5 \
+	    transformers==5.24.0 sentence-transformers==6.2.0 tokenizers==0.23.3 huggingface-hub==1.33.0
 	@touch $@

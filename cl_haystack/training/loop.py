@@ -67,11 +67,13 @@ class TrainedModel(nn.Module):
             loss: Tensor = self._loss_of[training_set](anchors, candidates, batch)
         return loss
 
-    def gradient_checkpointing_enable(self, gradient_checkpointing_kwargs: dict[str, Any] | None) -> None:
-        """Pass the loop's option on to the transformer."""
+    def gradient_checkpointing_enable(
+        self, gradient_checkpointing_kwargs: dict[str, Any] | None, **more: Any
+    ) -> None:
+        """Pass the loop's options on to the transformer."""
         # The reentrant kind gives no gradient to adapters, since the frozen embeddings before them have none.
         options = {"use_reentrant": False, **(gradient_checkpointing_kwargs or {})}
-        self.encoder.transformer.gradient_checkpointing_enable(options)
+        self.encoder.transformer.gradient_checkpointing_enable(options, **more)
 
 
 class TrainingLoop(Trainer):
