@@ -79,6 +79,15 @@ def train(
         list[str] | None,
         typer.Option(metavar="NAME=VALUE", help="Another option of the loss; may be repeated."),
     ] = None,
+    matryoshka: Annotated[
+        list[int] | None,
+        typer.Option(
+            min=1,
+            metavar="DIMENSION",
+            help="Train the first so many coordinates as vectors of their own, which may replace the whole; "
+            "repeat it, the full dimension included.",
+        ),
+    ] = None,
     seed: Annotated[
         int | None, typer.Option(help="Seed of order, samples and dropout (default: 42).")
     ] = None,
@@ -116,19 +125,18 @@ def train(
 
     cl-haystack train pairs.jsonl --model BASE -o tuned --loss triplet --loss-option margin=0.3
 
+    cl-haystack train pairs.jsonl --model BASE -o tuned --matryoshka 384 --matryoshka 128
+
     torchrun --nproc-per-node 4 -m cl_haystack train … --device cuda
     """
     from accelerate import PartialState
-    from transformers.utils.logging import disable_progress_bar
 
     from cl_haystack.data import find_overlap
     from cl_haystack.errors import CheckpointError, TrainingInterruptedError
     from cl_haystack.training import ContrastiveTrainer, TrainingConfig
     from cl_haystack.training.checkpoint import is_checkpoint
-    from cl_haystack.training.losses import loss_named
+    from cl_haystack.training.losses import Matryoshka, loss_named
 
-    hide: Any = disable_progress_bar  # untyped in transformers, whose version 5 draws bars while it loads
-    hide()
     if out.exists() and not is_checkpoint(out):
         raise CheckpointError(
             out, "exists and is not a checkpoint; it would be replaced: choose another path"
@@ -144,6 +152,8 @@ def train(
     given = {name: value for name, value in flags.items() if value is not None}
     options = TrainingConfig.from_yaml(config, **given) if config else TrainingConfig.checked(**given)
     chosen_loss = loss_named(loss, **_loss_options(loss_option or [], scale))
+    if matryoshka:
+        chosen_loss = Matryoshka(chosen_loss, matryoshka)
     trainer = ContrastiveTrainer(model, loss=chosen_loss, config=options, device=device, guide=guide)
     devices = PartialState()  # the first of several processes that torchrun starts speaks and tidies up
     err.quiet = not devices.is_main_process

@@ -65,6 +65,27 @@ def test_a_loss_takes_its_options(run, checkpoint, files):
     assert (loss["scale"], loss["directions"], loss["similarity"]) == (30, ["query_to_doc"], "dot")
 
 
+def test_the_first_coordinates_are_trained_by_themselves(run, checkpoint, files):
+    pairs, _, out = files
+    run(
+        "train",
+        pairs,
+        "--model",
+        checkpoint,
+        "-o",
+        out,
+        "--matryoshka",
+        "16",
+        "--matryoshka",
+        "8",
+        "--scale",
+        "9",
+    )
+    loss = read_layout(out).training["loss"]
+    assert (loss["name"], loss["dimensions"]) == ("matryoshka", [16, 8])
+    assert (loss["loss"]["name"], loss["loss"]["scale"]) == ("infonce", 9)
+
+
 @pytest.mark.parametrize(
     ("option", "problem"),
     [
