@@ -33,7 +33,7 @@ from cl_haystack.training.device import (
 from cl_haystack.training.evaluation import Evaluate, make_evaluation
 from cl_haystack.training.loop import TrainedModel, TrainingLoop, newest_state
 from cl_haystack.training.lora import add_adapters, merge_adapters
-from cl_haystack.training.losses import InfoNCE, Loss
+from cl_haystack.training.losses import InfoNCE, Loss, Matryoshka
 from cl_haystack.training.model import SentenceEncoder, resolve_model
 from cl_haystack.training.not_finite import NotFiniteError, with_saved_batch
 from cl_haystack.training.optimizer import make_optimizer
@@ -88,6 +88,8 @@ class ContrastiveTrainer:
         self._guide_model = str(guide or model)
         self._callbacks = callbacks
         self.encoder = self._load_base()
+        if isinstance(loss, Matryoshka):
+            loss.check(self.encoder.dimension)  # before minutes of mining
         self._record: dict[str, Any] | None = None
 
     def train(

@@ -56,16 +56,24 @@ class Matryoshka(Loss):
 
     def forward(self, anchors: Tensor, candidates: Tensor, batch: Batch) -> Tensor:
         """Return the loss of one batch, a scalar in the unit of the loss inside."""
-        if max(self.dimensions) > anchors.shape[-1]:
-            raise ConfigurationError(
-                f"Matryoshka dimensions are {list(self.dimensions)}, but the embeddings have "
-                f"{anchors.shape[-1]}; leave out what is larger"
-            )
+        self.check(anchors.shape[-1])
         losses = [
             weight * self.loss(unit(anchors[:, :dimension]), unit(candidates[:, :dimension]), batch)
             for dimension, weight in zip(self.dimensions, self.weights, strict=True)
         ]
         return torch.stack(losses).sum()
+
+    def check(self, dimension: int) -> None:
+        """Refuse embeddings that are shorter than a prefix.
+
+        :param dimension: of the embeddings.
+        :raises ConfigurationError: a prefix is longer.
+        """
+        if max(self.dimensions) > dimension:
+            raise ConfigurationError(
+                f"Matryoshka dimensions are {list(self.dimensions)}, but the embeddings have {dimension}; "
+                "leave out what is larger"
+            )
 
     def describe(self) -> dict[str, Any]:
         """Return name and parameters, with those of the loss inside."""

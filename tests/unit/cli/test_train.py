@@ -216,6 +216,7 @@ def test_the_model_is_measured_and_the_overlap_told(
         (("--draw", "title"), "give them with --corpus"),
         (("--device", "cuda:9"), "device is 'cuda:9'"),
         (("--max-length", "9000"), "has positions for 64"),
+        (("--matryoshka", "99"), "the embeddings have 16"),
     ],
 )
 def test_wrong_use_gets_one_line_and_writes_nothing(run, checkpoint, files, flags, message):
