@@ -30,6 +30,7 @@ def embed_in_chunks(
     *,
     pad_id: int,
     token_budget: int,
+    least_saving: int,
     mini_batch_size: int | None = None,
 ) -> Tensor:
     """Embed texts in chunks of like length.
@@ -39,6 +40,7 @@ def embed_in_chunks(
     :param lengths: tokens of each text.
     :param pad_id: id to pad with.
     :param token_budget: most padded tokens of a chunk.
+    :param least_saving: tokens of padding that one more chunk has to save.
     :param mini_batch_size: most texts of a chunk; giving it turns recomputation on, which bounds the memory
         by one chunk's and takes a third more time. None keeps what the backward pass needs.
     :returns: ``(texts, dim)``, in the order given.
@@ -46,7 +48,7 @@ def embed_in_chunks(
     chunks = [
         rows[start : start + (mini_batch_size or len(rows))]
         for packed in token_budget_batches(lengths, token_budget)
-        for rows in _of_like_length(packed, lengths)
+        for rows in _of_like_length(packed, lengths, least_saving)
         for start in range(0, len(rows), mini_batch_size or len(rows))
     ]
     device = token_ids.device
@@ -69,12 +71,13 @@ def embed_in_chunks(
     return torch.cat(parts)[order.argsort()]  # (texts, dim)
 
 
-def _of_like_length(rows: Sequence[int], lengths: Sequence[int]) -> Iterator[list[int]]:
+def _of_like_length(rows: Sequence[int], lengths: Sequence[int], least_saving: int) -> Iterator[list[int]]:
     """Cut texts, longest first, so that questions are not padded to the length of the batch's documents."""
-    part: list[int] = []
-    for row in rows:
-        if part and 2 * lengths[row] < lengths[part[0]]:
-            yield part
-            part = []
-        part.append(row)
-    yield part
+    start = 0
+    for i, row in enumerate(rows):
+        longest = lengths[rows[start]]
+        saving = (longest - lengths[row]) * (len(rows) - i)
+        if 2 * lengths[row] < longest and saving >= least_saving:
+            yield list(rows[start:i])
+            start = i
+    yield list(rows[start:])

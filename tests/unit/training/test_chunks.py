@@ -215,7 +215,12 @@ def test_without_gradients_nothing_is_embedded_twice(tmp_path: Path) -> None:
 
     with torch.no_grad():
         vectors = embed_in_chunks(
-            embed, **packed(texts(LENGTHS)), pad_id=0, token_budget=1_000, mini_batch_size=4
+            embed,
+            **packed(texts(LENGTHS)),
+            pad_id=0,
+            token_budget=1_000,
+            least_saving=0,
+            mini_batch_size=4,
         )
     assert calls == [3, 4, 3]  # 16 12 9, 7 5 4 4, 3 3 2
     assert not vectors.requires_grad
@@ -230,8 +235,22 @@ def test_less_than_half_of_a_chunk_is_padding(lengths: list[int]) -> None:
         return torch.zeros(len(input_ids), 1)
 
     ids = torch.zeros(sum(lengths), dtype=torch.long)
-    embed_in_chunks(embed, ids, lengths, pad_id=0, token_budget=10**6)
+    embed_in_chunks(embed, ids, lengths, pad_id=0, token_budget=10**6, least_saving=0)
     assert max(padded) <= 0.5
+
+
+@pytest.mark.parametrize(("least_saving", "chunks"), [(96, [4, 8]), (97, [12])])
+def test_a_chunk_that_saves_too_little_is_not_cut(least_saving: int, chunks: list[int]) -> None:
+    """Four texts of 16 tokens and eight of 4: apart, they save 8 times 12 tokens of padding."""
+    calls = []
+
+    def embed(input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        calls.append(len(input_ids))
+        return torch.zeros(len(input_ids), 1)
+
+    ids = packed(texts([4] * 8 + [16] * 4))
+    embed_in_chunks(embed, **ids, pad_id=0, token_budget=10**6, least_saving=least_saving)
+    assert calls == chunks
 
 
 @settings(max_examples=50, deadline=None)
@@ -239,9 +258,10 @@ def test_less_than_half_of_a_chunk_is_padding(lengths: list[int]) -> None:
     lengths=st.lists(st.integers(1, 12), min_size=1, max_size=20),
     mini_batch_size=st.none() | st.integers(1, 25),
     token_budget=st.integers(1, 100),
+    least_saving=st.integers(0, 100),
 )
 def test_order_is_restored_and_chunks_keep_their_bounds(
-    lengths: list[int], mini_batch_size: int | None, token_budget: int
+    lengths: list[int], mini_batch_size: int | None, token_budget: int, least_saving: int
 ) -> None:
     """A text is its number, repeated; its embedding is its mean and its length."""
     shapes = []
@@ -254,7 +274,12 @@ def test_order_is_restored_and_chunks_keep_their_bounds(
 
     texts_ = [[10 + number] * length for number, length in enumerate(lengths)]
     vectors = embed_in_chunks(
-        embed, **packed(texts_), pad_id=99, token_budget=token_budget, mini_batch_size=mini_batch_size
+        embed,
+        **packed(texts_),
+        pad_id=99,
+        token_budget=token_budget,
+        least_saving=least_saving,
+        mini_batch_size=mini_batch_size,
     )
     assert vectors.tolist() == [[10 + number, length] for number, length in enumerate(lengths)]
     for num_texts, longest in shapes:
