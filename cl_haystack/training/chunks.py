@@ -59,7 +59,7 @@ def embed_in_chunks(
         texts = torch.tensor(rows, device=device)
         positions = torch.arange(lengths[rows[0]], device=device)  # the first is the longest
         attention_mask = positions < counts[texts, None]  # (texts, tokens)
-        # Gathered at once: a copy a text would take a GPU longer than to embed it.
+        # One gather a chunk: a copy for each text would be as many kernels to start.
         at = (starts[texts, None] + positions).clamp(max=len(token_ids) - 1)
         input_ids = token_ids[at].masked_fill(~attention_mask, pad_id)
         attention_mask = attention_mask.long()
