@@ -78,5 +78,5 @@ $(VENV)/pydoclint/.installed: $(VENV)/.installed-dev
 # Goes before the pinned transformers 4 on the path.
 $(VENV)/transformers-5/.installed: $(VENV)/.installed-dev
 	$(PIP) install --quiet --upgrade --no-deps --target $(VENV)/transformers-5 \
-	    transformers==5.17.0 sentence-transformers==6.0.1 tokenizers==0.23.2 huggingface-hub==1.33.0
+	    transformers==5.24.0 sentence-transformers==6.2.0 tokenizers==0.23.3 huggingface-hub==1.33.0
 	@touch $@

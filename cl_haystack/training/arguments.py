@@ -22,7 +22,7 @@ _INSTEAD = {
     **dict.fromkeys(("num_train_epochs", "max_steps"), "set num_epochs"),
     **dict.fromkeys(("per_device_train_batch_size", "auto_find_batch_size"), "set batch_size"),
     "gradient_accumulation_steps": "set gradient_accumulation_steps",
-    "gradient_checkpointing": "set gradient_checkpointing",
+    **dict.fromkeys(("gradient_checkpointing", "activation_checkpointing"), "set gradient_checkpointing"),
     "max_grad_norm": "set max_gradient_norm",
     **dict.fromkeys(("warmup_steps", "warmup_ratio"), "set warmup_ratio"),
     **dict.fromkeys(("bf16", "fp16"), "set precision"),
@@ -36,6 +36,11 @@ _INSTEAD = {
     **dict.fromkeys(("remove_unused_columns", "resume_from_checkpoint"), "the loop sets it"),
 }
 """Arguments that would have no effect or break the bookkeeping of a run, and what to do instead."""
+_CHECKPOINTING = next(  # the former since transformers 5.23, which warns of the latter
+    name
+    for name in ("activation_checkpointing", "gradient_checkpointing")
+    if name in TrainingArguments.__dataclass_fields__
+)
 _MAX_LOGGED = 1_000  # steps of a run whose loss is told and kept
 
 
@@ -71,7 +76,7 @@ def training_arguments(
         "learning_rate": config.learning_rate,
         "max_grad_norm": config.max_gradient_norm,
         "gradient_accumulation_steps": config.gradient_accumulation_steps,
-        **({"gradient_checkpointing": True} if config.gradient_checkpointing else {}),
+        **({_CHECKPOINTING: True} if config.gradient_checkpointing else {}),
         "bf16": precision == "bf16",
         "fp16": precision == "fp16",
         "use_cpu": device == "cpu",

@@ -28,6 +28,8 @@ from cl_haystack.training.not_finite import NotFiniteError
 
 STATE_PREFIX = "checkpoint-"
 _TRAINER_STATE = "trainer_state.json"
+# The other kind gives no gradient to adapters, since the frozen embeddings before them have none.
+_NOT_REENTRANT = {"use_reentrant": False}
 
 
 class TrainedModel(nn.Module):
@@ -71,9 +73,15 @@ class TrainedModel(nn.Module):
         self, gradient_checkpointing_kwargs: dict[str, Any] | None, **more: Any
     ) -> None:
         """Pass the loop's options on to the transformer."""
-        # The reentrant kind gives no gradient to adapters, since the frozen embeddings before them have none.
-        options = {"use_reentrant": False, **(gradient_checkpointing_kwargs or {})}
+        options = _NOT_REENTRANT | (gradient_checkpointing_kwargs or {})
         self.encoder.transformer.gradient_checkpointing_enable(options, **more)
+
+    def activation_checkpointing_enable(
+        self, activation_checkpointing_kwargs: dict[str, Any] | None, **more: Any
+    ) -> None:
+        """Do the same; its name since transformers 5.23."""
+        options = _NOT_REENTRANT | (activation_checkpointing_kwargs or {})
+        self.encoder.transformer.activation_checkpointing_enable(options, **more)
 
 
 class TrainingLoop(Trainer):

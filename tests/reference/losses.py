@@ -182,8 +182,8 @@ def contrastive(distances, labels, margin, weights=None):
 def online_contrastive(distances, labels, margin):
     positives = [d for d, label in zip(distances, labels, strict=True) if label]
     negatives = [d for d, label in zip(distances, labels, strict=True) if not label]
-    above = min(negatives) if len(negatives) > 1 else mean(positives) if positives else 0.0
-    below = max(positives) if len(positives) > 1 else mean(negatives) if negatives else 0.0
+    above = min(negatives) if negatives else mean(positives)
+    below = max(positives) if positives else mean(negatives)
     return sum(d**2 for d in positives if d > above) + sum(
         max(0.0, margin - d) ** 2 for d in negatives if d < below
     )

@@ -41,7 +41,7 @@ def online_contrastive(
     """Sum over hard pairs of ``d²`` (label 1) or ``max(0, margin - d)²`` (label 0).
 
     A negative is hard if it is nearer than the farthest positive, a positive if it is farther than the
-    nearest negative. Where there are not two of the other kind, the mean of its own kind is the bound.
+    nearest negative. Where there is none of the other kind, the mean of its own kind is the bound.
 
     :param distances: of the two texts of each row, ``(rows,)``.
     :param labels: 1 where they mean the same, else 0, ``(rows,)``.
@@ -49,13 +49,14 @@ def online_contrastive(
     :param margin: > 0, in units of the distance.
     :returns: scalar, in squared units of the distance; 0 where no pair is hard.
 
-    Equals sentence-transformers' ``OnlineContrastiveLoss``, which is its source.
+    Equals ``OnlineContrastiveLoss`` of sentence-transformers 6.2, which is its source; versions before 6.2
+    took the mean also where there is one of the other kind.
     """
     positive = labels == 1  # (rows,)
     known = distances.detach()
     positives, negatives = known[positive], known[~positive]  # (positives,), (negatives,)
-    farthest_positive = positives.max() if len(positives) > 1 else negatives.mean()
-    nearest_negative = negatives.min() if len(negatives) > 1 else positives.mean()
+    farthest_positive = positives.max() if len(positives) else negatives.mean()
+    nearest_negative = negatives.min() if len(negatives) else positives.mean()
     hard = torch.where(positive, known > nearest_negative, known < farthest_positive)  # (rows,)
     losses = torch.where(positive, distances, F.relu(margin - distances)).square() * hard  # (rows,)
     return len(losses) * weighted_mean(losses, weights)
