@@ -24,7 +24,7 @@ from cl_haystack.opensearch.expected_index import ExpectedIndex
 from cl_haystack.opensearch.failures import for_now, opensearch_errors, reason_in
 from cl_haystack.opensearch.index_meta import IndexMeta
 from cl_haystack.opensearch.mapping import EMBEDDING_FIELD, nested_fields
-from cl_haystack.opensearch.names import check_name, mappings_behind, missing_index
+from cl_haystack.opensearch.names import check_name, existing_mappings, mappings_behind
 from cl_haystack.opensearch.settings import IndexSettings
 from cl_haystack.opensearch.vector_form import VectorForm
 
@@ -307,10 +307,7 @@ class BoundIndex:
         return mappings_behind(self.connection, self.name)
 
     def _existing_mappings(self) -> dict[str, dict[str, Any]]:
-        mappings = self._mappings()
-        if mappings is None:
-            raise missing_index(self.connection, self.name)
-        return mappings
+        return existing_mappings(self.connection, self.name)
 
     def _remember(self, mappings: dict[str, dict[str, Any]]) -> None:
         """Keep what later calls need of the mappings that were just checked."""

@@ -45,13 +45,23 @@ def mappings_behind(connection: Connection, name: str) -> dict[str, dict[str, An
     return {concrete: entry["mappings"] for concrete, entry in answer.items()}
 
 
-def missing_index(connection: Connection, name: str) -> IndexingError:
-    """Return the error for a name that leads nowhere; it tells which names are like it.
+def existing_mappings(connection: Connection, name: str) -> dict[str, dict[str, Any]]:
+    """Return the mapping of every concrete index behind a name that must lead somewhere.
 
     :param connection: the server.
-    :param name: what there is neither an index nor an alias of.
-    :returns: the error to raise.
+    :param name: of an index or alias.
+    :returns: mapping by concrete name.
+    :raises IndexingError: there is no such index.
+    :raises ServerUnavailableError: no usable OpenSearch answers.
     """
+    mappings = mappings_behind(connection, name)
+    if mappings is None:
+        raise _missing_index(connection, name)
+    return mappings
+
+
+def _missing_index(connection: Connection, name: str) -> IndexingError:
+    """Return the error for a name that leads nowhere; it tells which names are like it."""
     with opensearch_errors(connection.url):
         names = [
             known

@@ -24,6 +24,7 @@ from cl_haystack.opensearch.content_hash import HASH_FIELD
 from cl_haystack.opensearch.documents import WITHOUT_VECTOR, StoredDocument
 from cl_haystack.opensearch.failures import opensearch_errors, status_of
 from cl_haystack.opensearch.mapping import EMBEDDING_FIELD
+from cl_haystack.opensearch.names import existing_mappings
 from cl_haystack.opensearch.patience import DEFAULT_RETRY_FOR_S, Patience
 
 logger = logging.getLogger(__name__)
@@ -47,7 +48,7 @@ def read_documents(connection: Connection, index: str, *, with_embedding: bool =
     :raises IndexingError: there is no such index, it does not keep whole documents, or reading it failed.
     :raises ServerUnavailableError: no usable OpenSearch answers.
     """
-    for name, mapping in _mappings(connection, index).items():
+    for name, mapping in existing_mappings(connection, index).items():
         check_source(name, mapping, with_embedding=with_embedding)
     source = {"excludes": [HASH_FIELD]} if with_embedding else WITHOUT_VECTOR
     return map(StoredDocument, _hits(connection, index, source))
@@ -134,12 +135,6 @@ def next_page_size(page: list[dict[str, Any]], size: int, largest: int) -> int:
     """
     average = len(orjson.dumps(page)) // len(page)
     return max(1, min(4 * size, largest, _PAGE_BYTES // max(1, average)))
-
-
-def _mappings(connection: Connection, index: str) -> dict[str, dict[str, Any]]:
-    with opensearch_errors(connection.url, index):
-        found = connection.client().indices.get_mapping(index=index)
-    return {name: entry["mappings"] for name, entry in found.items()}
 
 
 def _hits(connection: Connection, index: str, source: Any) -> Iterator[dict[str, Any]]:
