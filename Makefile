@@ -27,7 +27,7 @@ test-long: $(VENV)/.installed-dev  ## the long tests: published figures, large i
 	$(BIN)/python -m pytest -m long
 
 test-transformers-5: $(VENV)/transformers-5/.installed  ## training beside transformers 5, which optimum-onnx cannot use yet
-	PYTHONPATH=$(VENV)/transformers-5 $(BIN)/python -m pytest -m "not long" tests/unit/training
+	PYTHONPATH=$(VENV)/transformers-5 $(BIN)/python -m pytest -m "not long" $(IN_TWO) tests/unit/training
 
 # Layers and types are checked on the installed package: in the repository export/ lies outside cl_haystack/.
 lint: $(VENV)/.installed-dev $(VENV)/pydoclint/.installed  ## style, docstrings, spelling, layers, types
