@@ -1,5 +1,6 @@
 """Low-rank adapters: train a small part of the parameters, merge it into the weights at the end."""
 
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -27,7 +28,9 @@ def add_adapters(encoder: SentenceEncoder, rank: int, *, seed: int) -> None:
         raise MissingExtraError("peft", "lora") from None
     torch.manual_seed(seed)
     config = LoraConfig(r=rank, lora_alpha=2 * rank, target_modules="all-linear")
-    encoder.transformer = get_peft_model(encoder.transformer, config)
+    with warnings.catch_warnings():  # peft 0.21 asks by a name that transformers 5.23 has renamed
+        warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)
+        encoder.transformer = get_peft_model(encoder.transformer, config)
 
 
 @contextmanager
