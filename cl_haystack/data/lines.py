@@ -7,6 +7,7 @@ and UTF-16 is read where the mark says so. Other lines that are not UTF-8 are fa
 import codecs
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from io import TextIOWrapper
 from itertools import chain
 from pathlib import Path
@@ -21,6 +22,8 @@ _UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
 _KEEP_HALVES = "cl_haystack.keep_halves"
 _NAMED = 5
 _MAX_LEVELS = 250
+_LINES_OF_ARRAY = "`jq -c '.[]'` makes lines of a JSON array"
+_MAX_MEGABYTES = 100  # of a line: what OpenSearch takes in one request
 
 Record = TypeVar("Record")
 
@@ -97,12 +100,21 @@ def read_lines(path: Path) -> Iterator[tuple[int, bytes]]:
 
     :param path: a text file, UTF-8 or UTF-16 with its mark.
     :yields: the line's number, from 1, and its bytes, UTF-8 unless the line is broken.
-    :raises DataError: the file cannot be read.
+    :raises DataError: the file cannot be read, or is no file of lines.
     """
+    most = _MAX_MEGABYTES * 2**20
     try:
         with path.open("rb") as file:
-            lines = _utf16_lines(file) if file.peek(2)[:2] in _UTF16_MARKS else file
+            in_utf16 = file.peek(2)[:2] in _UTF16_MARKS
+            lines = _utf16_lines(file, most) if in_utf16 else iter(partial(file.readline, most + 1), b"")
             for number, line in enumerate(lines, start=1):
+                if len(line) > most:  # a JSON array may be a file of gigabytes in one line
+                    raise DataError(
+                        f"the line is longer than {_MAX_MEGABYTES} MB; expected one record on each line: "
+                        f"{_LINES_OF_ARRAY}",
+                        path=path,
+                        line=number,
+                    )
                 yield number, line.removeprefix(_BOM) if number == 1 else line
     except FileNotFoundError:
         raise DataError("no such file; check the path", path=path) from None
@@ -112,10 +124,10 @@ def read_lines(path: Path) -> Iterator[tuple[int, bytes]]:
         raise DataError(f"cannot be read: {error.strerror or error}", path=path) from error
 
 
-def _utf16_lines(file: BinaryIO) -> Iterator[bytes]:
+def _utf16_lines(file: BinaryIO, most: int) -> Iterator[bytes]:
     """Half a character, which is no text, becomes bytes that are no UTF-8: a fault of that line."""
     with TextIOWrapper(file, encoding="utf-16", errors=_KEEP_HALVES, newline="\n") as text:
-        for line in text:
+        for line in iter(partial(text.readline, most + 1), ""):
             yield line.encode("utf-8", "surrogatepass")
 
 
@@ -200,7 +212,8 @@ def _json_object(line: bytes) -> dict[str, Any]:
     if _too_deep(line, record):
         raise ValueError("is nested too deep to be written again")
     if not isinstance(record, dict):
-        raise ValueError(f"found {quote(line.decode())}; expected one JSON object on each line (JSON Lines)")
+        advice = _LINES_OF_ARRAY if isinstance(record, list) else "JSON Lines"
+        raise ValueError(f"found {quote(line.decode())}; expected one JSON object on each line ({advice})")
     return record
 
 
@@ -229,4 +242,5 @@ def _not_json(line: bytes, error: orjson.JSONDecodeError) -> str:
     except UnicodeDecodeError as undecodable:
         return _not_utf8(undecodable)
     fault = f"{error.msg} at position {error.pos + 1}"
-    return f"{fault} in {quote(text)}; expected one JSON object on each line: correct or remove it"
+    advice = _LINES_OF_ARRAY if text.startswith("[") else "correct or remove it"
+    return f"{fault} in {quote(text)}; expected one JSON object on each line: {advice}"

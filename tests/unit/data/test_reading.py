@@ -74,7 +74,8 @@ def test_texts_are_kept_as_they_are(tmp_path):
     [
         (b'{"anchor": "a", "positive": }', ["position 29", "expected one JSON object on each line"]),
         (b'{"anchor": "a", "positive": "p"} {}', ["expected one JSON object on each line"]),
-        (b'["a", "p"]', ["""'["a", "p"]'""", "expected one JSON object on each line"]),
+        (b'["a", "p"]', ["""'["a", "p"]'""", "expected one JSON object on each line", "jq"]),
+        (b'[\n{"anchor": "a", "positive": "p"}]', ["expected one JSON object on each line", "jq"]),
         (b'{"anchor": "\xff", "positive": "p"}', ["byte 0xff at position 13", "save the file as UTF-8"]),
         (b'{"anchor": "\\ud800", "positive": "p"}', ["expected one JSON object"]),
         (b'{"anchor": "a"}', ["no field 'positive'", "a text with at least one visible character"]),
