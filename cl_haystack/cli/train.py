@@ -246,14 +246,17 @@ def _training_sets(
     if corpus is None and not _may_be_mined(pairs):
         return [TrainingSet(read_pairs(pairs), loss=trainer.loss, provenance=provenance)]
     given = list(read_pairs(pairs))
-    documents = positives_of(given) if corpus is None else list(read_corpus(corpus))
     recipe = Recipe(methods=methods, seed=trainer.config.seed)
+    everything = positives_of(given) if corpus is None else read_corpus(corpus)
+    documents, num_documents = recipe.sample_of(everything, len(given))
     asked = _asked_for(task) if methods and task is not None else set()
     sources = [provenance["sha256"], drawn_from.get("sha256"), trainer.mined_with, asdict(recipe)]
     folder = state / hashlib.sha256(json.dumps([*sources, sorted(asked)]).encode()).hexdigest()[:16]
     if not (folder / "pairs.jsonl").is_file():
         own = recipe.pairs_of(document for document in documents if normalized(document.content) not in asked)
         _draw(given, documents, own, trainer, recipe, folder)
+        if num_documents > len(documents):
+            err.print(f"these are a sample of {num_documents:,} documents; to search all: cl-haystack mine")
     mined = TrainingSet(
         read_pairs(folder / "pairs.jsonl"),
         loss=trainer.loss,

@@ -10,6 +10,9 @@ docs/experiments.md has the figures that chose it.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from heapq import nsmallest
+from itertools import count
+from operator import itemgetter
 from random import Random
 
 from cl_haystack.data import (
@@ -22,6 +25,7 @@ from cl_haystack.data import (
 )
 from cl_haystack.encoder.protocol import TextEncoder
 from cl_haystack.progress import OnProgress, ignore
+from cl_haystack.training.sampling import text_id
 
 MAX_MINED_PAIRS = 100_000
 """More pairs than this get negatives only from a corpus that is given: mining would take hours."""
@@ -48,6 +52,9 @@ class Recipe:
     :param relative_margin: a negative's cosine is at least this fraction of the positive's below it.
     :param methods: how documents become pairs; see :func:`~cl_haystack.data.pairs_from_corpus`. None by
         default: beside mined negatives such pairs took more than they gave.
+    :param documents_per_pair: most documents to draw from, for each pair; of more a sample is taken. Encoding
+        ten takes about as long as three epochs of training on the pair.
+    :param min_documents: so many are drawn from however few pairs there are.
     :param max_pairs: most pairs made of documents, a sample where there are more: a few minutes of training.
     :param seed: of what is drawn.
     """
@@ -55,8 +62,27 @@ class Recipe:
     num_negatives: int = 1
     relative_margin: float = 0.05
     methods: tuple[str, ...] = ()
+    documents_per_pair: int = 10
+    min_documents: int = 10_000
     max_pairs: int = 10_000
     seed: int = 42
+
+    def sample_of(
+        self, documents: Iterable[CorpusDocument], num_pairs: int
+    ) -> tuple[list[CorpusDocument], int]:
+        """Take as many documents as are worth the time that it takes to encode them.
+
+        A document's id and the seed decide, so a corpus that grows keeps most of its sample.
+
+        :param documents: any number of documents, drawn once; only the sample is held in memory.
+        :param num_pairs: how many pairs they are for.
+        :returns: the sample in the order given, and how many documents there were.
+        """
+        most = max(self.min_documents, self.documents_per_pair * num_pairs)
+        numbers = count()
+        by_lot = ((text_id(f"{self.seed} {entry.id}"), next(numbers), entry) for entry in documents)
+        sample = sorted(nsmallest(most, by_lot), key=itemgetter(1))
+        return [document for _, _, document in sample], next(numbers)
 
     def pairs_of(self, documents: Iterable[CorpusDocument]) -> list[Pair]:
         """Make pairs of documents.

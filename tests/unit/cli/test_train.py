@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 
 import pytest
 
@@ -170,6 +171,16 @@ def test_what_was_drawn_for_another_loss_model_or_seed_is_not_taken_up(checkpoin
 
     assert [folders(checkpoint), folders(checkpoint), folders(other)] == [1, 1, 2]
     assert [folders(checkpoint, Triplet()), folders(checkpoint, seed=1)] == [3, 4]
+
+
+def test_a_corpus_too_large_for_the_pairs_is_sampled(checkpoint, files, tmp_path, monkeypatch, capsys):
+    pairs, corpus, _ = files
+    monkeypatch.setattr("cl_haystack.training.Recipe", partial(Recipe, min_documents=2, documents_per_pair=0))
+    trainer = ContrastiveTrainer(checkpoint)
+    training_sets(pairs, corpus, (), "", trainer, tmp_path / "state", None, None)
+    told = capsys.readouterr().err
+    assert "out of 2 texts" in told
+    assert "a sample of 10 documents" in told
 
 
 @pytest.mark.parametrize("split", ["dev", "test"])

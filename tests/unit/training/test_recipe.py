@@ -31,6 +31,19 @@ def test_pairs_of_documents_are_bounded_and_repeatable() -> None:
     assert some != Recipe(methods=("cloze",), max_pairs=7, seed=1).pairs_of(DOCUMENTS)
 
 
+def test_a_large_corpus_is_sampled_and_most_of_the_sample_stays_when_it_grows() -> None:
+    recipe = Recipe(min_documents=20, documents_per_pair=3)
+    sample, num_documents = recipe.sample_of(iter(DOCUMENTS), num_pairs=8)
+    assert num_documents == 40
+    assert len(sample) == 24
+    assert sample == [document for document in DOCUMENTS if document in sample]  # in their order
+    assert len(recipe.sample_of(DOCUMENTS, num_pairs=1)[0]) == 20
+    assert recipe.sample_of(DOCUMENTS, num_pairs=14) == (DOCUMENTS, 40)
+    assert sample != Recipe(min_documents=24, seed=1).sample_of(DOCUMENTS, num_pairs=1)[0]
+    before, _ = recipe.sample_of(DOCUMENTS[:36], num_pairs=8)
+    assert len({d.id for d in sample} - {d.id for d in before}) <= 4
+
+
 def test_negatives_are_other_documents_below_the_margin(checkpoint: Path) -> None:
     trainer = ContrastiveTrainer(checkpoint, loss=InfoNCE(), config=CONFIG)
     mined, report = trainer.mine(PAIRS, DOCUMENTS, Recipe(relative_margin=0.0))
