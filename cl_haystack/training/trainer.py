@@ -76,8 +76,7 @@ class ContrastiveTrainer:
         check_device(device)
         self.loss = loss
         self._given_config = config or TrainingConfig()
-        in_batch_negatives = loss is None or loss.in_batch_negatives
-        self.config = self._given_config.settled(in_batch_negatives=in_batch_negatives, num_pairs=0)
+        self.config = self._given_config.settled([loss or InfoNCE()], num_pairs=0)
         self._device = device
         with plain_device_name(device):
             self._devices = PartialState(cpu=device == "cpu")  # from here "cuda" is this process's own
@@ -227,9 +226,8 @@ class ContrastiveTrainer:
 
     def _settle(self, sets: Sequence[TrainingSet], task: RetrievalTask | None) -> None:
         """Settle what depends on the data sets, and check what they need."""
-        in_batch_negatives = all(s.loss.in_batch_negatives for s in sets)
-        num_pairs = sum(map(len, sets))
-        self.config = self._given_config.settled(in_batch_negatives=in_batch_negatives, num_pairs=num_pairs)
+        losses = [training_set.loss for training_set in sets]
+        self.config = self._given_config.settled(losses, num_pairs=sum(map(len, sets)))
         check_patience(self.config, task)
         for training_set in sets:
             training_set.guide_is_named = self._guide_is_named

@@ -52,12 +52,12 @@ def test_a_loss_without_in_batch_negatives_learns_at_a_lower_rate(checkpoint: Pa
 
 
 def test_few_pairs_are_averaged_with_the_base_model() -> None:
-    def share(*, in_batch: bool = True, num_pairs: int = 10_000, **options: Any) -> float | None:
+    def share(*losses: Loss, num_pairs: int = 10_000, **options: Any) -> float | None:
         config = TrainingConfig(**options)
-        return config.settled(in_batch_negatives=in_batch, num_pairs=num_pairs).base_weight
+        return config.settled(losses or [InfoNCE()], num_pairs=num_pairs).base_weight
 
-    assert share() == 0.3
-    assert share(num_pairs=10_001) == share(in_batch=False) == share(base_weight=0.0) == 0
+    assert share() == share(CoSENT()) == share(InfoNCE(), CoSENT()) == 0.3
+    assert share(num_pairs=10_001) == share(InfoNCE(), Contrastive()) == share(base_weight=0.0) == 0
     assert share(num_pairs=10_001, base_weight=0.5) == 0.5
 
 
@@ -65,7 +65,7 @@ def test_one_loss_without_in_batch_negatives_lowers_the_rate_of_the_run(checkpoi
     graded = [pair.model_copy(update={"score": 0.3}) for pair in many_pairs(4)]
     trainer = ContrastiveTrainer(checkpoint, config=TrainingConfig(num_epochs=1))
     trainer.train([TrainingSet(many_pairs(4)), TrainingSet(graded, loss=CoSENT())])
-    assert (trainer.config.learning_rate, trainer.config.base_weight) == (2e-5, 0)
+    assert (trainer.config.learning_rate, trainer.config.base_weight) == (2e-5, 0.3)
     trainer.train(many_pairs(4))
     assert (trainer.config.learning_rate, trainer.config.base_weight) == (1e-4, 0.3)
 
