@@ -42,12 +42,19 @@ OURS, THEIRS = "cl-haystack", "sentence-transformers"
 
 
 def make_pairs(count: int) -> list[Pair]:
-    """Make pairs whose positives are as long as an abstract."""
+    """Make pairs whose positives are as long as an abstract.
+
+    There are fewer docs than a large batch has pairs; a number makes each text its own, because our batches
+    hold none twice and would come out smaller than sentence-transformers'.
+    """
     docs = read_stdlib_docstrings()
     bodies = [doc.body for doc in docs]
     return [
-        Pair(anchor=docs[i].summary, positive=" ".join(bodies[(i + k) % len(docs)] for k in range(4)))
-        for i in (n % len(docs) for n in range(count))
+        Pair(
+            anchor=f"{n}: {docs[n % len(docs)].summary}",
+            positive=f"{n}: " + " ".join(bodies[(n + k) % len(docs)] for k in range(4)),
+        )
+        for n in range(count)
     ]
 
 
