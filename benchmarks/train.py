@@ -14,13 +14,13 @@ what counts; benchmarks/quality.py compares quality.
 import argparse
 import json
 import logging
+import resource
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import psutil
 import torch
 from datasets import Dataset
 from sentence_transformers import (
@@ -105,12 +105,15 @@ def seconds_of_theirs(pairs: list[Pair], options: argparse.Namespace) -> float:
 
 @contextmanager
 def peak_memory(device: str, peaks: dict[str, float], side: str) -> Iterator[None]:
-    """Note the peak memory of a side on a GPU, in GB; on a CPU the process's, which both sides share."""
+    """Note the peak memory of a side on a GPU, in GB; on a CPU the process's until now, ours coming first."""
     if device == "cuda":
         torch.cuda.reset_peak_memory_stats()
     yield
-    used = torch.cuda.max_memory_allocated() if device == "cuda" else psutil.Process().memory_info().rss
-    peaks[side] = max(peaks.get(side, 0.0), used / 1e9)
+    if device == "cuda":
+        peak = torch.cuda.max_memory_allocated()
+    else:
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    peaks[side] = max(peaks.get(side, 0.0), peak / 1e9)
 
 
 def main() -> None:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from cl_haystack.training.losses.batch import Batch
+from cl_haystack.training.losses.blocks import losses_by_block
 from cl_haystack.training.losses.info_nce import check_negatives
 from cl_haystack.training.losses.loss import Loss
 from cl_haystack.training.losses.options import above_zero, at_least_zero, one_of
@@ -69,18 +70,24 @@ def gist_embed(
     admitted = guide_positive - margin  # (batch, 1)
 
     relevant, own = relevant_candidates(batch), own_positives(batch)  # (batch, candidates)
-    similarities = anchors @ candidates.T  # (batch, candidates)
-    excluded = (relevant | (guide_anchors @ guide_candidates.T > admitted)) & ~own
-    terms = [similarities.masked_fill(excluded, -math.inf)]
-    if contrast_anchors:
-        excluded = related_anchors(relevant) | (guide_anchors @ guide_anchors.T > admitted)  # (batch, batch)
-        terms.append((anchors @ anchors.T).masked_fill(excluded, -math.inf))
-    if contrast_positives:
-        related = related_candidates(relevant)[:, : len(anchors)]  # (batch, batch)
-        excluded = related | (guide_positives @ guide_positives.T > admitted)
-        terms.append((positives @ positives.T).masked_fill(excluded, -math.inf))
-    log_partition = (scale * torch.cat(terms, dim=1)).logsumexp(dim=1)  # (batch,)
-    return weighted_mean(log_partition - scale * similarities.diagonal(), batch.weights)
+    same_answer = related_anchors(relevant)  # (batch, batch)
+    same_question = related_candidates(relevant)[:, : len(anchors)]  # (batch, batch)
+
+    def losses_of(rows: slice) -> Tensor:
+        similarities = anchors[rows] @ candidates.T  # (rows, candidates)
+        excluded = (relevant[rows] | (guide_anchors[rows] @ guide_candidates.T > admitted[rows])) & ~own[rows]
+        terms = [similarities.masked_fill(excluded, -math.inf)]
+        if contrast_anchors:
+            excluded = same_answer[rows] | (guide_anchors[rows] @ guide_anchors.T > admitted[rows])
+            terms.append((anchors[rows] @ anchors.T).masked_fill(excluded, -math.inf))
+        if contrast_positives:
+            excluded = same_question[rows] | (guide_positives[rows] @ guide_positives.T > admitted[rows])
+            terms.append((positives[rows] @ positives.T).masked_fill(excluded, -math.inf))
+        log_partition = (scale * torch.cat(terms, dim=1)).logsumexp(dim=1)  # (rows,)
+        return log_partition - scale * similarities.diagonal(offset=rows.start)
+
+    losses = losses_by_block(losses_of, len(anchors), len(candidates))  # (batch,)
+    return weighted_mean(losses, batch.weights)
 
 
 class GISTEmbed(Loss):

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from cl_haystack.errors import ConfigurationError, DataError
 from cl_haystack.training.losses.batch import Batch
+from cl_haystack.training.losses.blocks import losses_by_block
 from cl_haystack.training.losses.loss import Loss
 from cl_haystack.training.losses.options import above_zero, at_least_zero, one_of
 from cl_haystack.training.losses.relevance import (
@@ -84,22 +85,22 @@ def info_nce(
     own = own_positives(batch)  # (batch, candidates)
     relevant = relevant_candidates(batch) if mask_duplicates else own  # (batch, candidates)
 
-    logits = {}
-    for direction in directions:
-        similarities, excluded = _comparison(direction, anchors, candidates, batch, own, relevant)
-        direction_logits = scale * similarities
-        if direction == "query_to_doc" and hardness is not None:
-            hard = _hard(hardness, batch, own)  # (batch, candidates)
-            direction_logits = direction_logits + hardness_strength * similarities.detach() * hard
-        logits[direction] = direction_logits.masked_fill(excluded, -math.inf)
+    compared = {each: _compared(each, anchors, candidates, batch, own, relevant) for each in directions}
+    hard = None if hardness is None else _hard(hardness, batch, own)  # (batch, candidates)
 
-    if partition == "joint":
-        log_partition = torch.cat([*logits.values()], dim=1).logsumexp(dim=1)  # (batch,)
-    else:
-        per_direction = torch.stack([each.logsumexp(dim=1) for each in logits.values()])
-        log_partition = per_direction.mean(dim=0)  # (batch,)
-    positive_logits = logits["query_to_doc"].diagonal()  # (batch,)
-    return weighted_mean(log_partition - positive_logits, batch.weights)
+    def losses_of(rows: slice) -> Tensor:
+        logits = {}
+        for direction, (left, right, excluded) in compared.items():
+            similarities = left[rows] @ right.T  # (rows, candidates | batch)
+            direction_logits = scale * similarities
+            if direction == "query_to_doc" and hard is not None:
+                direction_logits = direction_logits + hardness_strength * similarities.detach() * hard[rows]
+            logits[direction] = direction_logits.masked_fill(excluded[rows], -math.inf)
+        positive_logits = logits["query_to_doc"].diagonal(offset=rows.start)  # (rows,)
+        return _log_partition([*logits.values()], partition) - positive_logits
+
+    losses = losses_by_block(losses_of, len(anchors), len(candidates))  # (batch,)
+    return weighted_mean(losses, batch.weights)
 
 
 class InfoNCE(Loss):
@@ -209,19 +210,26 @@ def check_negatives(candidates: Tensor) -> None:
         )
 
 
-def _comparison(
+def _compared(
     direction: Direction, anchors: Tensor, candidates: Tensor, batch: Batch, own: Tensor, relevant: Tensor
-) -> tuple[Tensor, Tensor]:
-    """Return the similarities of a direction and which of them count for nothing, ``(batch, …)`` each."""
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the two sides, ``(batch | others, dim)``, and what counts for nothing, ``(batch, others)``."""
     positives = candidates[: len(anchors)]  # (batch, dim)
     if direction == "query_to_doc":
-        return anchors @ candidates.T, relevant & ~own  # (batch, candidates)
+        return anchors, candidates, relevant & ~own
     if direction == "doc_to_query":
-        return positives @ anchors.T, (relevant & ~own)[:, : len(anchors)].T  # (batch, batch)
+        return positives, anchors, (relevant & ~own)[:, : len(anchors)].T
     if direction == "query_to_query":
-        return anchors @ anchors.T, related_anchors(relevant)  # (batch, batch)
+        return anchors, anchors, related_anchors(relevant)
     same_row = torch.arange(len(anchors), device=anchors.device)[:, None] == batch.owners
-    return positives @ candidates.T, related_candidates(relevant) | same_row  # (batch, candidates)
+    return positives, candidates, related_candidates(relevant) | same_row
+
+
+def _log_partition(logits: Sequence[Tensor], partition: Partition) -> Tensor:
+    """Return the logarithm of what each row's positive is divided by, ``(rows,)``."""
+    if partition == "joint":
+        return torch.cat([*logits], dim=1).logsumexp(dim=1)
+    return torch.stack([each.logsumexp(dim=1) for each in logits]).mean(dim=0)
 
 
 def _hard(hardness: Hardness, batch: Batch, own: Tensor) -> Tensor:

@@ -12,8 +12,18 @@ from torch import Tensor
 
 from cl_haystack.errors import ConfigurationError, DataError
 from cl_haystack.training import losses
-from cl_haystack.training.losses import LOSSES, Batch, InfoNCE, Loss, Matryoshka, loss_named
-from tests.unit.training.losses.batches import few_examples, ragged_batch, rows
+from cl_haystack.training.losses import (
+    LOSSES,
+    Batch,
+    GISTEmbed,
+    InfoNCE,
+    Loss,
+    Matryoshka,
+    SimCSE,
+    blocks,
+    loss_named,
+)
+from tests.unit.training.losses.batches import assert_same, few_examples, ragged_batch, rows
 
 DIMENSION = 6
 ALL = ("query_to_doc", "doc_to_query", "query_to_query", "doc_to_doc")
@@ -276,3 +286,50 @@ def test_exports_are_sorted_and_complete() -> None:
     functions = [n for n in losses.__all__ if n[0].islower()]
     assert losses.__all__ == constants + sorted(classes) + sorted(functions)
     assert all(hasattr(losses, name) for name in losses.__all__)
+
+
+in_batch_losses = pytest.mark.parametrize(
+    "loss",
+    [loss for loss in EVERY_LOSS if isinstance(getattr(loss, "loss", loss), InfoNCE | SimCSE | GISTEmbed)],
+    ids=lambda loss: loss.name,
+)
+
+
+@in_batch_losses
+@pytest.mark.parametrize("most_scores", [1, 25])
+def test_a_large_batch_taken_in_blocks_of_rows_is_the_same(loss, most_scores, monkeypatch) -> None:
+    batch = ragged_batch()
+
+    def in_blocks(anchors: Tensor, candidates: Tensor) -> Tensor:
+        with monkeypatch.context() as patched:
+            patched.setattr(blocks, "MOST_SCORES", most_scores)  # a row a block, and two
+            return loss(anchors, candidates, batch)
+
+    assert_same(in_blocks, lambda *whole: loss(*whole, batch), *embeddings(batch))
+
+
+def test_a_scale_that_is_learned_gets_its_gradient_from_every_block(monkeypatch) -> None:
+    loss, batch = InfoNCE(learn_scale=True), ragged_batch()
+    gradients = []
+    for most_scores in (blocks.MOST_SCORES, 1):
+        monkeypatch.setattr(blocks, "MOST_SCORES", most_scores)
+        loss.zero_grad()
+        loss(*embeddings(batch), batch).backward()
+        gradients.append(loss.log_scale.grad.item())
+    assert gradients[1] == pytest.approx(gradients[0], rel=1e-6)
+
+
+@in_batch_losses
+def test_a_large_batch_keeps_no_matrix_of_scores_for_its_way_back(loss, monkeypatch) -> None:
+    def shapes_kept() -> set[tuple[int, ...]]:
+        shapes = set()
+        with torch.autograd.graph.saved_tensors_hooks(lambda x: shapes.add(tuple(x.shape)) or x, lambda x: x):
+            loss(anchors, candidates, batch)
+        return shapes
+
+    batch = ragged_batch()
+    anchors, candidates = (each.requires_grad_() for each in embeddings(batch))
+    scores = (batch.num_anchors, len(batch.owners))
+    assert any(shape[:1] == scores[:1] and max(shape) >= scores[1] for shape in shapes_kept())
+    monkeypatch.setattr(blocks, "MOST_SCORES", 10)
+    assert not any(shape[:1] == scores[:1] and max(shape) >= scores[1] for shape in shapes_kept())
