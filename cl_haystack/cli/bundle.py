@@ -30,7 +30,7 @@ def pack(
 
     loaded = ModelBundle.load(bundle)
     written = loaded.pack(file)
-    err.print(f"{written}: {loaded.label}, {written.stat().st_size:,} bytes", markup=False, soft_wrap=True)
+    err.print(f"{written}: {loaded.label}, {written.stat().st_size:,} bytes")
 
 
 @app.command(epilog="Example: `cl-haystack bundle unpack bundle.zip bundle`")
@@ -41,7 +41,7 @@ def unpack(
     """Turn a packed file into a directory, verified."""
     from cl_haystack.bundle import ModelBundle
 
-    err.print(f"{bundle}: {ModelBundle.unpack(file, bundle).label}", markup=False, soft_wrap=True)
+    err.print(f"{bundle}: {ModelBundle.unpack(file, bundle).label}")
 
 
 @app.command(epilog="Example: `cl-haystack bundle push bundle organisation/model --private`")
@@ -62,7 +62,7 @@ def push(
 
     loaded = ModelBundle.load(bundle)
     commit = loaded.push(repository, revision=revision, private=private)
-    err.print(f"{repository}: {loaded.label}, commit:", markup=False, soft_wrap=True)
+    err.print(f"{repository}: {loaded.label}, commit:")
     print(commit)
 
 
@@ -79,4 +79,4 @@ def pull(
     from cl_haystack.bundle import ModelBundle
 
     pulled = ModelBundle.pull(repository, bundle, revision=revision)
-    err.print(f"{bundle}: {pulled.label}", markup=False, soft_wrap=True)
+    err.print(f"{bundle}: {pulled.label}")

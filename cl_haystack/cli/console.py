@@ -25,7 +25,8 @@ from rich.table import Column
 from cl_haystack.progress import OnProgress, Progress
 
 out = Console(highlight=False)
-err = Console(stderr=True, highlight=False)
+err = Console(stderr=True, highlight=False, markup=False, emoji=False, soft_wrap=True)
+"""Plain messages: a path in brackets is no markup, and a line in a log is one line."""
 
 _PLAIN_INTERVAL_S = 60.0
 
@@ -68,16 +69,14 @@ def print_json(value: Any) -> None:
 def _bar(title: str) -> Iterator[OnProgress]:
     # Title and note give way on a narrow terminal; the figures between them stay whole.
     columns = (
-        TextColumn("{task.description}", table_column=Column(ratio=3, no_wrap=True, overflow="ellipsis")),
+        TextColumn("{task.description}", markup=False, table_column=_giving_way(3)),
         BarColumn(bar_width=12),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
         TextColumn("left"),
         TimeRemainingColumn(compact=True),
         TextColumn("{task.fields[rate]}"),
-        TextColumn(
-            "[dim]{task.fields[note]}", table_column=Column(ratio=2, no_wrap=True, overflow="ellipsis")
-        ),
+        TextColumn("{task.fields[note]}", style="dim", markup=False, table_column=_giving_way(2)),
     )
     with RichProgress(*columns, console=err, transient=True, expand=True) as bars:
         task = bars.add_task(title, total=None, note="", rate="")
@@ -88,6 +87,10 @@ def _bar(title: str) -> Iterator[OnProgress]:
                 bars.update(task, rate=_rate(speed))
 
         yield on_progress
+
+
+def _giving_way(ratio: int) -> Column:
+    return Column(ratio=ratio, no_wrap=True, overflow="ellipsis")
 
 
 @contextmanager
@@ -102,7 +105,8 @@ def _lines(title: str) -> Iterator[OnProgress]:
 
     def write() -> None:
         while not ended.wait(_PLAIN_INTERVAL_S):
-            err.print(f"{title}: {_plain(last, time.monotonic() - started)}")
+            line = f"{title}: {_plain(last, time.monotonic() - started)}"
+            err.print(line)
 
     writer = threading.Thread(target=write, name="cl-haystack-progress", daemon=True)
     writer.start()

@@ -86,7 +86,7 @@ def _tell_why(bundle: Path, why: tuple[str, str], pairs: Path, top_k: int, *, as
         return
     if not is_training_data:
         note = f"note: {pairs.name} is no file that the bundle names as training data; it may explain nothing"
-        err.print(Text(note), soft_wrap=True)
+        err.print(note)
     out.print(Text(f"cosine of query and text: {cosine:.3f}; nearest training pairs:"), soft_wrap=True)
     table = Table("query", "text", "anchor and positive", box=None, pad_edge=False)
     for pair in nearest:

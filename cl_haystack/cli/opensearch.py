@@ -57,9 +57,7 @@ def start(
         print_json({**describe(instance), "already_running": started.already})
         return
     how = "runs already" if started.already else "runs"
-    err.print(
-        f"OpenSearch {state.version} {how}, {len(state.nodes)} node(s), data in {state.data}", soft_wrap=True
-    )
+    err.print(f"OpenSearch {state.version} {how}, {len(state.nodes)} node(s), data in {state.data}")
     print(state.url)
 
 
@@ -74,7 +72,7 @@ def stop(*, data: DataOption = None, json: JsonOption = False) -> None:
     if json:
         print_json({**describe(instance), "stopped": stopped > 0})
         return
-    err.print("stopped" if stopped else f"no server of {instance.data} is running", soft_wrap=True)
+    err.print("stopped" if stopped else f"no server of {instance.data} is running")
 
 
 @app.command(epilog="Example: `cl-haystack opensearch status --json`")
@@ -176,4 +174,4 @@ def clean(
     if json:
         print_json({"running": False, "removed": removed})
         return
-    err.print("\n".join(f"removed {path}" for path in removed) or "nothing to remove", soft_wrap=True)
+    err.print("\n".join(f"removed {path}" for path in removed) or "nothing to remove")

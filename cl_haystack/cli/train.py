@@ -173,14 +173,14 @@ def train(
     overlap = None
     if task is not None and devices.is_main_process:
         overlap = find_overlap(chain.from_iterable(sets), task)
-        err.print(overlap.describe(), markup=False, soft_wrap=True)
+        err.print(overlap.describe())
     try:
         with progress_bar(f"training on {sum(map(len, sets)):,} pairs") as on_progress:
             report = trainer.train(
                 sets, task=task, state=state, resume=resume, overlap=overlap, on_progress=on_progress
             )
     except TrainingInterruptedError as interrupted:
-        err.print(f"{interrupted}", markup=False)
+        err.print(f"{interrupted}")
         err.print("to go on: the same command with --resume")
         raise typer.Exit(128 + interrupted.signal) from None
     if devices.is_main_process:
@@ -212,9 +212,9 @@ def _open_task(directory: Path, split: str) -> "RetrievalTask":
 
     if split == "test":
         err.print(
-            "[bold]WARNING: --eval-split test chooses the best weights by the test set[/bold]: what it "
-            "measures of this checkpoint is worth nothing. Use a development split.",
-            soft_wrap=True,
+            "WARNING: --eval-split test chooses the best weights by the test set: what it measures of this "
+            "checkpoint is worth nothing. Use a development split.",
+            style="bold",
         )
     return read_beir(directory, split)
 

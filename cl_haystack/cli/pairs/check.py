@@ -149,14 +149,12 @@ def _tell(report: "CheckReport", out: Path) -> None:
     console.print(table if report.found else "nothing was found")
     if report.evaluation:
         facts = ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in report.evaluation.items())
-        err.print(f"evaluation data: {facts}", soft_wrap=True)
+        err.print(f"evaluation data: {facts}")
     for note in report.notes:
-        err.print(note, soft_wrap=True, markup=False)
+        err.print(note)
     err.print(
         f"{out}: {report.kept:,} of {report.lines:,} lines; {report.dropped:,} dropped, "
         f"{report.repaired:,} kept without false negatives",
-        soft_wrap=True,
-        markup=False,
     )
 
 

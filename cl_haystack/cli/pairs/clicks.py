@@ -103,13 +103,10 @@ def from_clicks(
         err.print(
             f"warning: only {report.seen_at_several:.0%} of the results were shown at several positions; "
             "what is good and what is only on top can hardly be told apart",
-            soft_wrap=True,
         )
     err.print(
         f"{out}: {report.pairs:,} pairs with {report.negatives:,} negatives from {counts.clicks:,} clicks on "
         f"{counts.queries:,} queries; left out: {_skipped(counts, report)}",
-        markup=False,
-        soft_wrap=True,
     )
 
 

@@ -67,7 +67,5 @@ def _sheet_of(pairs: Path) -> "Datasheet":
         name = datasheet_path(pairs).name
         err.print(
             f"warning: {name} is that of other pairs than {pairs.name} holds; only what people said is taken",
-            markup=False,
-            soft_wrap=True,
         )
     return new_datasheet(pairs, before, num_pairs=sum(1 for _ in read_pairs(pairs)))

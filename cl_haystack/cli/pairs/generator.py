@@ -74,8 +74,6 @@ def from_generator(
         f"documents; dropped: {counts.not_found:,} (do not find their document), {counts.copied:,} (copied), "
         f"{counts.repeated:,} (repeated), {counts.unreadable:,} (no question); {counts.failures:,} failed "
         "calls",
-        markup=False,
-        soft_wrap=True,
     )
 
 

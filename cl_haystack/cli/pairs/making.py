@@ -178,7 +178,7 @@ def refuse_one_file_twice(*paths: Path) -> None:
 def tell_oddities(oddities: "Iterable[Oddity]") -> None:
     """Print what makes data smaller or odd."""
     for oddity in oddities:
-        err.print(f"note: {oddity}", markup=False, soft_wrap=True)
+        err.print(f"note: {oddity}")
 
 
 @dataclass(frozen=True)

@@ -65,8 +65,6 @@ def split(
     err.print(
         f"{train}: {counts['train']:,} pairs; {held_out}: {counts['held_out']:,} pairs; in neither, because "
         f"they share a text or document with {held_out}: {counts['neither']:,}",
-        markup=False,
-        soft_wrap=True,
     )
 
 
@@ -89,7 +87,7 @@ def sample(
     for wanted, part in nested_subsets(list(read_pairs(pairs)), size, seed=seed).items():
         path = out / f"{wanted}.jsonl"
         _write(pairs, part, path, f"sample of {wanted}, seed {seed}")
-        err.print(f"{path}: {len(part):,} pairs", markup=False, soft_wrap=True)
+        err.print(f"{path}: {len(part):,} pairs")
 
 
 def _write(pairs: Path, part: "Sequence[Pair]", path: Path, name: str) -> None:

@@ -57,7 +57,7 @@ def from_table(
 
     pairs = list(pairs_from_table(table, counts, columns=columns, max_score=max_score, on_fault=remember))
     for fault in faults:
-        err.print(f"skipped: {fault}", markup=False, soft_wrap=True)
+        err.print(f"skipped: {fault}")
     if not pairs:
         raise DataError(f"no row gave a pair: {counts.as_dict()}; nothing was written", path=table)
     origin = Origin("from-table", (table,), "whoever made the table")
@@ -68,6 +68,4 @@ def from_table(
     err.print(
         f"{out}: {counts.pairs:,} pairs; skipped: {counts.without_text:,} (a text is empty), "
         f"{counts.unreadable:,} (cannot be read)",
-        markup=False,
-        soft_wrap=True,
     )

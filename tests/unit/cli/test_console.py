@@ -1,4 +1,4 @@
-"""What a person sees of long work where there is no terminal."""
+"""What a person sees of long work, with a terminal and without."""
 
 import io
 import time
@@ -30,3 +30,18 @@ def test_lines_are_written_even_while_the_work_stands_still(monkeypatch: pytest.
 def test_what_comes_after_the_last_document_has_no_rate() -> None:
     assert console._plain(Progress(10, 10, "10 written"), 7_200) == "10 of 10, finishing, 10 written"
     assert console._plain(Progress(5, 10), 1) == "5 of 10, 5.0/s, 0:00:01 left"
+
+
+def test_a_message_is_one_line_and_its_brackets_are_no_markup(capsys: pytest.CaptureFixture[str]) -> None:
+    message = f"runs[/2026]/:smile:/{'deep/' * 50}"
+    console.err.print(message)
+    assert capsys.readouterr().err == message + "\n"
+
+
+def test_a_bar_shows_a_title_with_brackets_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    written = io.StringIO()
+    monkeypatch.setattr(console, "err", Console(file=written, force_terminal=True, width=120))
+    with console.progress_bar("evaluating tuned[/x]") as on_progress:
+        on_progress(Progress(5, 10, "pass [1]"))
+    assert "evaluating tuned[/x]" in written.getvalue()
+    assert "pass [1]" in written.getvalue()
