@@ -24,7 +24,7 @@ from rich.table import Column
 
 from cl_haystack.progress import OnProgress, Progress
 
-out = Console(highlight=False)
+out = Console(highlight=False, emoji=False)
 err = Console(stderr=True, highlight=False, markup=False, emoji=False, soft_wrap=True)
 """Plain messages: a path in brackets is no markup, and a line in a log is one line."""
 

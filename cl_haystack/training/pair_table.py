@@ -4,8 +4,8 @@ import hashlib
 import os
 import shutil
 import weakref
+from array import array
 from collections.abc import Iterable
-from itertools import accumulate
 from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any
@@ -46,8 +46,7 @@ class PairTable:
         weakref.finalize(self, _remove, folder, os.getpid())
         file = Path(folder) / "pairs.arrow"
         digest = hashlib.sha256()
-        ids: list[int] = []
-        counts: list[int] = []
+        ids, ends = array("q"), array("q")  # eight bytes each; a list of numbers takes forty
         present = dict.fromkeys(OPTIONAL_COLUMNS, 0)
         self.weighted = False
         with ArrowWriter(features=_FEATURES, path=str(file)) as writer:
@@ -58,17 +57,17 @@ class PairTable:
                 digest.update(orjson.dumps(learned, option=orjson.OPT_APPEND_NEWLINE))
                 texts = (pair.anchor, pair.positive, *pair.negatives)
                 ids.extend(map(text_id, texts))
-                counts.append(len(texts))
+                ends.append(len(ids))
                 for column in OPTIONAL_COLUMNS:
                     present[column] += bool(getattr(pair, column) not in (None, ()))
                 self.weighted |= pair.weight != 1.0
             writer.finalize()
-        self._rows = Dataset.from_file(str(file)) if counts else None
+        self._rows = Dataset.from_file(str(file)) if ends else None
         self.present: dict[str, int] = present
         """How many pairs have each of the optional columns."""
         self.digest = digest.hexdigest()
         """SHA-256 of all that is learned from, in the order of the pairs."""
-        self.texts = TextIds(np.array(ids, np.int64), np.array(list(accumulate(counts)), np.int64))
+        self.texts = TextIds(np.array(ids, np.int64), np.array(ends, np.int64))
 
     def __len__(self) -> int:
         return len(self.texts)
