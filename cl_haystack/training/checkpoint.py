@@ -62,6 +62,7 @@ class CheckpointLayout:
     :param query_prefix: put before every query.
     :param document_prefix: put before every document.
     :param similarity: how vectors are compared.
+    :param embeds_texts: whether it was made to embed texts; a transformers folder alone is a language model.
     :param training: the training run, as :data:`TRAINING_FILE` tells it; empty for foreign checkpoints.
     """
 
@@ -75,6 +76,7 @@ class CheckpointLayout:
     query_prefix: str = ""
     document_prefix: str = ""
     similarity: Similarity = "cosine"
+    embeds_texts: bool = True
     training: dict[str, Any] = field(default_factory=dict)
 
 
@@ -94,7 +96,12 @@ def read_layout(checkpoint: Path) -> CheckpointLayout:
             raise CheckpointError(
                 checkpoint, "is no checkpoint: it holds neither modules.json nor config.json"
             )
-        return CheckpointLayout(transformer=checkpoint, max_length=_max_length(checkpoint), training=training)
+        return CheckpointLayout(
+            transformer=checkpoint,
+            max_length=_max_length(checkpoint),
+            embeds_texts=False,
+            training=training,
+        )
     modules = [(_kind(module), checkpoint / module["path"]) for module in _read_json(modules_file)]
     _check_order(modules_file, [kind for kind, _ in modules])
     folders = dict(modules)  # of the modules that occur once

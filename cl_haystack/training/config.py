@@ -28,7 +28,7 @@ Schedule = Literal[
 _CONTRASTIVE_RATE = 1e-4
 _OTHER_RATE = 2e-5
 _BASE_WEIGHT = 0.3
-_FEW_PAIRS = 10_000
+_MOST_AVERAGED_PAIRS = 100_000
 
 
 class TrainingConfig(BaseModel):
@@ -61,10 +61,10 @@ class TrainingConfig(BaseModel):
     :param gradient_accumulation_steps: batches whose gradients are added up before a step.
     :param gradient_checkpointing: recompute each layer in the backward pass; ``mini_batch_size`` saves more.
     :param base_weight: share of the base model in the final weights, 0 to 1 (WiSE-FT, Wortsman et al. 2022,
-        arXiv:2109.01903). None is 0.3 where all losses have in-batch negatives or learn from scores and there
-        are at most 10,000 pairs, else 0: of what a few hundred pairs teach about texts that they do not name,
-        averaging keeps the gain and drops much of the noise (docs/experiments.md). Give 0 if the base model
-        is no text encoder yet.
+        arXiv:2109.01903). None is 0.3 where all losses have in-batch negatives or learn from scores, there
+        are at most 100,000 pairs and the base model embeds texts already, else 0: of what pairs teach about
+        texts that they do not name, averaging keeps the gain and drops much of the noise
+        (docs/experiments.md).
     :param lora_rank: train low-rank adapters of this rank only (needs the extra [lora]), merged into the
         weights at the end; 0 trains all weights.
     :param precision: ``auto`` computes in bf16 where the hardware does; weights, pooling and loss are fp32.
@@ -114,18 +114,20 @@ class TrainingConfig(BaseModel):
     seed: int = 42
     arguments: dict[str, Any] = Field(default_factory=dict)
 
-    def settled(self, losses: "Sequence[Loss]", *, num_pairs: int) -> Self:
+    def settled(self, losses: "Sequence[Loss]", *, num_pairs: int, base_embeds_texts: bool = True) -> Self:
         """Return the configuration with the defaults that depend on what is trained.
 
         :param losses: those of all data sets.
         :param num_pairs: training pairs of all data sets.
+        :param base_embeds_texts: whether the base model is a text encoder, no mere language model.
         :returns: the same, with learning rate and share of the base model where none was given.
         """
         contrastive = all(loss.in_batch_negatives for loss in losses)
-        averaged = all(loss.in_batch_negatives or "score" in loss.requires for loss in losses)
+        averaged = base_embeds_texts and num_pairs <= _MOST_AVERAGED_PAIRS
+        averaged &= all(loss.in_batch_negatives or "score" in loss.requires for loss in losses)
         defaults = {
             "learning_rate": _CONTRASTIVE_RATE if contrastive else _OTHER_RATE,
-            "base_weight": _BASE_WEIGHT if averaged and num_pairs <= _FEW_PAIRS else 0.0,
+            "base_weight": _BASE_WEIGHT if averaged else 0.0,
         }
         return self.model_copy(update={n: v for n, v in defaults.items() if getattr(self, n) is None})
 

@@ -227,7 +227,11 @@ class ContrastiveTrainer:
     def _settle(self, sets: Sequence[TrainingSet], task: RetrievalTask | None) -> None:
         """Settle what depends on the data sets, and check what they need."""
         losses = [training_set.loss for training_set in sets]
-        self.config = self._given_config.settled(losses, num_pairs=sum(map(len, sets)))
+        self.config = self._given_config.settled(
+            losses,
+            num_pairs=sum(map(len, sets)),
+            base_embeds_texts=self.encoder.layout.embeds_texts,
+        )
         check_patience(self.config, task)
         for training_set in sets:
             training_set.guide_is_named = self._guide_is_named

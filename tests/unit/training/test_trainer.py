@@ -51,14 +51,21 @@ def test_a_loss_without_in_batch_negatives_learns_at_a_lower_rate(checkpoint: Pa
     assert rate(CoSENT(), learning_rate=3e-5) == rate(None, learning_rate=3e-5) == 3e-5
 
 
-def test_few_pairs_are_averaged_with_the_base_model() -> None:
-    def share(*losses: Loss, num_pairs: int = 10_000, **options: Any) -> float | None:
+def test_up_to_100_000_pairs_are_averaged_with_the_base_model() -> None:
+    def share(*losses: Loss, num_pairs: int = 100_000, **options: Any) -> float | None:
         config = TrainingConfig(**options)
         return config.settled(losses or [InfoNCE()], num_pairs=num_pairs).base_weight
 
     assert share() == share(CoSENT()) == share(InfoNCE(), CoSENT()) == 0.3
-    assert share(num_pairs=10_001) == share(InfoNCE(), Contrastive()) == share(base_weight=0.0) == 0
-    assert share(num_pairs=10_001, base_weight=0.5) == 0.5
+    assert share(num_pairs=100_001) == share(InfoNCE(), Contrastive()) == share(base_weight=0.0) == 0
+    assert share(num_pairs=100_001, base_weight=0.5) == 0.5
+
+
+def test_a_model_that_embeds_no_texts_yet_is_not_averaged_with(checkpoint: Path) -> None:
+    (checkpoint / "modules.json").unlink()
+    trainer = ContrastiveTrainer(checkpoint, config=TrainingConfig(num_epochs=1))
+    trainer.train(many_pairs(4))
+    assert trainer.config.base_weight == 0
 
 
 def test_one_loss_without_in_batch_negatives_lowers_the_rate_of_the_run(checkpoint: Path) -> None:
