@@ -105,8 +105,7 @@ def _lines(title: str) -> Iterator[OnProgress]:
 
     def write() -> None:
         while not ended.wait(_PLAIN_INTERVAL_S):
-            line = f"{title}: {_plain(last, time.monotonic() - started)}"
-            err.print(line)
+            err.print(f"{title}: {_plain(last, time.monotonic() - started)}")
 
     writer = threading.Thread(target=write, name="cl-haystack-progress", daemon=True)
     writer.start()
