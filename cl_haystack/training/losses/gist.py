@@ -70,17 +70,19 @@ def gist_embed(
     admitted = guide_positive - margin  # (batch, 1)
 
     relevant, own = relevant_candidates(batch), own_positives(batch)  # (batch, candidates)
-    same_answer = related_anchors(relevant)  # (batch, batch)
-    same_question = related_candidates(relevant)[:, : len(anchors)]  # (batch, batch)
+    same_answer = related_anchors(relevant) if contrast_anchors else None  # (batch, batch)
+    same_question = (  # (batch, batch)
+        related_candidates(relevant)[:, : len(anchors)] if contrast_positives else None
+    )
 
     def losses_of(rows: slice) -> Tensor:
         similarities = anchors[rows] @ candidates.T  # (rows, candidates)
         excluded = (relevant[rows] | (guide_anchors[rows] @ guide_candidates.T > admitted[rows])) & ~own[rows]
         terms = [similarities.masked_fill(excluded, -math.inf)]
-        if contrast_anchors:
+        if same_answer is not None:
             excluded = same_answer[rows] | (guide_anchors[rows] @ guide_anchors.T > admitted[rows])
             terms.append((anchors[rows] @ anchors.T).masked_fill(excluded, -math.inf))
-        if contrast_positives:
+        if same_question is not None:
             excluded = same_question[rows] | (guide_positives[rows] @ guide_positives.T > admitted[rows])
             terms.append((positives[rows] @ positives.T).masked_fill(excluded, -math.inf))
         log_partition = (scale * torch.cat(terms, dim=1)).logsumexp(dim=1)  # (rows,)
