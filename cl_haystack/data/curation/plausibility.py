@@ -2,7 +2,8 @@
 
 Every text on a line is a judgement: it belongs to the anchor, or it does not. Cosines have no scale of their
 own, so of each judgement not the cosine alone is looked at, but where it stands among those of the same two
-texts with texts of other lines, and which words they share; which of it counts the file itself tells.
+texts with texts of other lines, which words they share, and whether other lines say the same of texts like
+them; which of it counts the file itself tells.
 """
 
 from dataclasses import dataclass, fields
@@ -16,8 +17,10 @@ from cl_haystack.data.curation.near_texts import Ids, TextTable
 from cl_haystack.data.curation.vectors import TextVectors
 from cl_haystack.encoder.protocol import Vectors
 
-_AT_ONCE = 2048  # judgements
+_AT_ONCE = 512  # judgements
 _SAMPLE = 1024  # texts that stand for all others
+_PRECEDENTS = 4096  # judgements that stand for all that say yes
+_NEAREST_PRECEDENTS = 3
 _NEAREST = 10
 _CLEARLY_ABOVE = 0.02
 _FEW_LINES = 200
@@ -128,12 +131,15 @@ def measure(
     :param documents: vectors of all other texts.
     :returns: cosine; the share of the anchor's words that the text has, rare ones counting more; where the
         cosine stands among those of the anchor with other texts, and of the text with other anchors, three
-        numbers each (see :func:`_standing`), ``(judgements, 8)``.
+        numbers each (see :func:`_standing`); how near the precedents are (see :func:`_precedence`),
+        ``(judgements, 9)``.
     """
     random = np.random.default_rng(0)
     other_ids, asker_ids = _some(judgements.text, random), _some(judgements.anchor, random)
     others, askers = documents.of(other_ids), anchors.of(asker_ids)  # (sample, dim)
-    features = np.empty((len(judgements.place), 8), dtype=np.float32)
+    yes = np.sort(random.permutation(np.flatnonzero(judgements.given == 1))[:_PRECEDENTS])
+    yes_anchors, yes_texts = anchors.of(judgements.anchor[yes]), documents.of(judgements.text[yes])
+    features = np.empty((len(judgements.place), 9), dtype=np.float32)
     for start in range(0, len(features), _AT_ONCE):
         rows = slice(start, start + _AT_ONCE)
         asked, found = anchors.of(judgements.anchor[rows]), documents.of(judgements.text[rows])
@@ -143,6 +149,9 @@ def measure(
         features[rows, 1] = [_shared_words(one, other, texts) for one, other in pairs]
         features[rows, 2:5] = _standing(cosines, asked @ others.T, judgements.text[rows, None] == other_ids)
         features[rows, 5:8] = _standing(cosines, found @ askers.T, judgements.anchor[rows, None] == asker_ids)
+        own = judgements.anchor[rows, None] == judgements.anchor[yes]
+        own |= judgements.text[rows, None] == judgements.text[yes]
+        features[rows, 8] = _precedence(asked, found, yes_anchors, yes_texts, own)
     return features
 
 
@@ -235,6 +244,27 @@ def _standing(cosines: Vectors, others: Vectors, own: Mask) -> Vectors:
             cosines - nearest.mean(axis=1),
         ]
     )
+    return result
+
+
+def _precedence(asked: Vectors, found: Vectors, anchors: Vectors, texts: Vectors, own: Mask) -> Vectors:
+    """Tell how near the judgements are that say yes of other texts: what belonged together there, does here.
+
+    Near is where one text is near the anchor and the other near the text, or the other way round: the product
+    of both cosines.
+
+    :param asked: anchors, ``(rows, dim)``.
+    :param found: texts that are or are not theirs, ``(rows, dim)``.
+    :param anchors: of the judgements that say yes, ``(judgements, dim)``.
+    :param texts: of the same, ``(judgements, dim)``.
+    :param own: where a judgement has the anchor or the text itself, ``(rows, judgements)``.
+    :returns: mean of the three nearest, 0 where there is none, ``(rows,)``.
+    """
+    straight = np.maximum(asked @ anchors.T, 0) * np.maximum(found @ texts.T, 0)
+    crossed = np.maximum(asked @ texts.T, 0) * np.maximum(found @ anchors.T, 0)
+    near = np.where(own, 0, np.maximum(straight, crossed))  # (rows, judgements)
+    count = min(_NEAREST_PRECEDENTS, near.shape[1])
+    result: Vectors = -np.partition(-near, count - 1, axis=1)[:, :count].mean(axis=1)
     return result
 
 

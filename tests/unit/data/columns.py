@@ -19,8 +19,8 @@ def columns_of(
         line=np.arange(1, len(lines) + 1),
         anchor=np.array([line[0] for line in filled]),
         positive=np.array([line[1] for line in filled]),
-        negatives=np.array([text for line in filled for text in line[2]]),
-        negatives_of=np.array([place for place, line in enumerate(filled) for _ in line[2]]),
+        negatives=np.array([text for line in filled for text in line[2]], dtype=np.int64),
+        negatives_of=np.array([place for place, line in enumerate(filled) for _ in line[2]], dtype=np.int64),
         label=np.array([NO_LABEL if label is None else label for label in labels]),
         score=np.array([np.nan if score is None else score for score in scores]),
     )

@@ -77,8 +77,51 @@ def test_what_is_measured_equals_a_naive_reading(tmp_path):
                 cosine - rest[0],
                 cosine - np.mean(rest),
             ]
+        expected.append(_nearest_precedents(anchor, text, said, vectors @ vectors.T))
         np.testing.assert_allclose(features[row], expected, atol=0.02)  # vectors are kept in half precision
         assert (features[row, 1] > 0) == (anchor % 3 == text % 3)
+
+
+def _nearest_precedents(anchor, text, said, cosine):
+    near = []
+    for one, other, given in zip(said.anchor, said.text, said.given, strict=True):
+        if not given:
+            continue
+        straight = max(cosine[anchor, one], 0) * max(cosine[text, other], 0)
+        crossed = max(cosine[anchor, other], 0) * max(cosine[text, one], 0)
+        near.append(0 if one == anchor or other == text else max(straight, crossed))
+    return np.mean(sorted(near)[-3:])
+
+
+def test_a_label_is_doubted_where_lines_with_texts_of_the_same_kind_say_otherwise(tmp_path):
+    random = np.random.default_rng(4)
+    kinds = random.normal(0, 1, (2, 20, 64))  # what anchors, and what texts, of 20 kinds are like: unrelated
+    kind = np.arange(600) % 20
+    flipped = random.random(600) < 0.05
+    yes = random.random(600) < 0.5
+    other = np.where(yes, kind, (kind + random.integers(1, 20, 600)) % 20)
+    vectors = np.concatenate([kinds[0, kind], kinds[1, other]]) + random.normal(0, 0.5, (1200, 64))
+    vectors = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+    columns = columns_of(
+        [(i, 600 + i, ()) for i in range(600)],
+        labels=(yes ^ flipped).astype(int).tolist(),
+        scores=[None] * 600,
+    )
+    said = judgements_of(columns)
+    table = TextTable(lambda text: f"text {text}")
+    for text in range(1200):
+        table.add(f"text {text}")
+    stored = [
+        TextVectors(ids, lambda some: vectors[list(map(int, some))], str, tmp_path, lambda step: None)
+        for ids in (np.arange(600), np.arange(600, 1200))
+    ]
+    features = measure(said, table, *stored)
+    doubts, without = doubt(features, said.given), doubt(features[:, :-1], said.given)
+    assert most_doubtful(doubts.wrong)[flipped].mean() >= 0.95
+    assert most_doubtful(doubts.wrong)[~flipped].mean() <= 0.01
+    assert (
+        most_doubtful(without.wrong)[flipped].mean() < 0.2
+    )  # the cosine of two unrelated kinds tells nothing
 
 
 def test_texts_of_one_meaning_are_found_among_thousands_unless_a_number_or_a_negation_differs(tmp_path):
