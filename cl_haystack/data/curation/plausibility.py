@@ -16,6 +16,7 @@ from cl_haystack.data.curation.intake import NO_LABEL, SURE_GRADES, Columns
 from cl_haystack.data.curation.near_texts import Ids, TextTable
 from cl_haystack.data.curation.vectors import TextVectors
 from cl_haystack.encoder.protocol import Vectors
+from cl_haystack.encoder.vectors import unit_vectors
 
 _AT_ONCE = 512  # judgements
 _SAMPLE = 1024  # texts that stand for all others
@@ -139,6 +140,8 @@ def measure(
     others, askers = documents.of(other_ids), anchors.of(asker_ids)  # (sample, dim)
     yes = np.sort(random.permutation(np.flatnonzero(judgements.given == 1))[:_PRECEDENTS])
     yes_anchors, yes_texts = anchors.of(judgements.anchor[yes]), documents.of(judgements.text[yes])
+    middles = yes_anchors.mean(axis=0), yes_texts.mean(axis=0)
+    yes_anchors, yes_texts = _around(middles[0], yes_anchors), _around(middles[1], yes_texts)
     features = np.empty((len(judgements.place), 9), dtype=np.float32)
     for start in range(0, len(features), _AT_ONCE):
         rows = slice(start, start + _AT_ONCE)
@@ -151,6 +154,7 @@ def measure(
         features[rows, 5:8] = _standing(cosines, found @ askers.T, judgements.anchor[rows, None] == asker_ids)
         own = judgements.anchor[rows, None] == judgements.anchor[yes]
         own |= judgements.text[rows, None] == judgements.text[yes]
+        asked, found = _around(middles[0], asked), _around(middles[1], found)
         features[rows, 8] = _precedence(asked, found, yes_anchors, yes_texts, own)
     return features
 
@@ -253,8 +257,8 @@ def _precedence(asked: Vectors, found: Vectors, anchors: Vectors, texts: Vectors
     Near is where one text is near the anchor and the other near the text, or the other way round: the product
     of both cosines.
 
-    :param asked: anchors, ``(rows, dim)``.
-    :param found: texts that are or are not theirs, ``(rows, dim)``.
+    :param asked: anchors, seen from the middle of all (see :func:`_around`), ``(rows, dim)``.
+    :param found: texts that are or are not theirs, from theirs, ``(rows, dim)``.
     :param anchors: of the judgements that say yes, ``(judgements, dim)``.
     :param texts: of the same, ``(judgements, dim)``.
     :param own: where a judgement has the anchor or the text itself, ``(rows, judgements)``.
@@ -266,6 +270,11 @@ def _precedence(asked: Vectors, found: Vectors, anchors: Vectors, texts: Vectors
     count = min(_NEAREST_PRECEDENTS, near.shape[1])
     result: Vectors = -np.partition(-near, count - 1, axis=1)[:, :count].mean(axis=1)
     return result
+
+
+def _around(middle: Vectors, vectors: Vectors) -> Vectors:
+    """Return unit vectors as seen from a middle: some models put all texts close together, far from zero."""
+    return unit_vectors(vectors - middle)
 
 
 def _shared_words(anchor: int, text: int, texts: TextTable) -> float:
