@@ -132,16 +132,12 @@ def measure(
     :param documents: vectors of all other texts.
     :returns: cosine; the share of the anchor's words that the text has, rare ones counting more; where the
         cosine stands among those of the anchor with other texts, and of the text with other anchors, three
-        numbers each (see :func:`_standing`); how near the precedents are (see :func:`_precedence`),
+        numbers each (see :func:`_standing`); how near its precedents are (see :func:`_precedence`),
         ``(judgements, 9)``.
     """
     random = np.random.default_rng(0)
     other_ids, asker_ids = _some(judgements.text, random), _some(judgements.anchor, random)
     others, askers = documents.of(other_ids), anchors.of(asker_ids)  # (sample, dim)
-    yes = np.sort(random.permutation(np.flatnonzero(judgements.given == 1))[:_PRECEDENTS])
-    yes_anchors, yes_texts = anchors.of(judgements.anchor[yes]), documents.of(judgements.text[yes])
-    middles = yes_anchors.mean(axis=0), yes_texts.mean(axis=0)
-    yes_anchors, yes_texts = _around(middles[0], yes_anchors), _around(middles[1], yes_texts)
     features = np.empty((len(judgements.place), 9), dtype=np.float32)
     for start in range(0, len(features), _AT_ONCE):
         rows = slice(start, start + _AT_ONCE)
@@ -152,10 +148,7 @@ def measure(
         features[rows, 1] = [_shared_words(one, other, texts) for one, other in pairs]
         features[rows, 2:5] = _standing(cosines, asked @ others.T, judgements.text[rows, None] == other_ids)
         features[rows, 5:8] = _standing(cosines, found @ askers.T, judgements.anchor[rows, None] == asker_ids)
-        own = judgements.anchor[rows, None] == judgements.anchor[yes]
-        own |= judgements.text[rows, None] == judgements.text[yes]
-        asked, found = _around(middles[0], asked), _around(middles[1], found)
-        features[rows, 8] = _precedence(asked, found, yes_anchors, yes_texts, own)
+    features[:, 8] = _precedence(judgements, anchors, documents)
     return features
 
 
@@ -251,30 +244,32 @@ def _standing(cosines: Vectors, others: Vectors, own: Mask) -> Vectors:
     return result
 
 
-def _precedence(asked: Vectors, found: Vectors, anchors: Vectors, texts: Vectors, own: Mask) -> Vectors:
-    """Tell how near the judgements are that say yes of other texts: what belonged together there, does here.
+def _precedence(judgements: Judgements, anchors: TextVectors, documents: TextVectors) -> Vectors:
+    """Tell how near the judgements are that say yes of other texts: what belongs together there, does here.
 
     Near is where one text is near the anchor and the other near the text, or the other way round: the product
-    of both cosines.
+    of both cosines. They are seen from the middle of all, as some models put all texts close together.
 
-    :param asked: anchors, seen from the middle of all (see :func:`_around`), ``(rows, dim)``.
-    :param found: texts that are or are not theirs, from theirs, ``(rows, dim)``.
-    :param anchors: of the judgements that say yes, ``(judgements, dim)``.
-    :param texts: of the same, ``(judgements, dim)``.
-    :param own: where a judgement has the anchor or the text itself, ``(rows, judgements)``.
-    :returns: mean of the three nearest, 0 where there is none, ``(rows,)``.
+    :returns: mean of the three nearest, 0 where there are fewer, ``(judgements,)``.
     """
-    straight = np.maximum(asked @ anchors.T, 0) * np.maximum(found @ texts.T, 0)
-    crossed = np.maximum(asked @ texts.T, 0) * np.maximum(found @ anchors.T, 0)
-    near = np.where(own, 0, np.maximum(straight, crossed))  # (rows, judgements)
-    count = min(_NEAREST_PRECEDENTS, near.shape[1])
-    result: Vectors = -np.partition(-near, count - 1, axis=1)[:, :count].mean(axis=1)
+    result = np.zeros(len(judgements.place), dtype=np.float32)
+    yes = np.flatnonzero(judgements.given == 1)
+    yes = np.sort(np.random.default_rng(0).permutation(yes)[:_PRECEDENTS])
+    if len(yes) < _NEAREST_PRECEDENTS:
+        return result
+    ones, others = anchors.of(judgements.anchor[yes]), documents.of(judgements.text[yes])  # (yes, dim)
+    middle, other_middle = ones.mean(axis=0), others.mean(axis=0)
+    ones, others = unit_vectors(ones - middle), unit_vectors(others - other_middle)
+    for start in range(0, len(result), _AT_ONCE):
+        rows = slice(start, start + _AT_ONCE)
+        asked = unit_vectors(anchors.of(judgements.anchor[rows]) - middle)
+        found = unit_vectors(documents.of(judgements.text[rows]) - other_middle)
+        near = (asked @ ones.T).clip(0) * (found @ others.T).clip(0)  # (rows, yes)
+        np.maximum(near, (asked @ others.T).clip(0) * (found @ ones.T).clip(0), out=near)
+        near[judgements.anchor[rows, None] == judgements.anchor[yes]] = 0
+        near[judgements.text[rows, None] == judgements.text[yes]] = 0
+        result[rows] = np.partition(near, -_NEAREST_PRECEDENTS, axis=1)[:, -_NEAREST_PRECEDENTS:].mean(axis=1)
     return result
-
-
-def _around(middle: Vectors, vectors: Vectors) -> Vectors:
-    """Return unit vectors as seen from a middle: some models put all texts close together, far from zero."""
-    return unit_vectors(vectors - middle)
 
 
 def _shared_words(anchor: int, text: int, texts: TextTable) -> float:

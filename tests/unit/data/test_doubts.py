@@ -61,10 +61,7 @@ def test_what_is_measured_equals_a_naive_reading(tmp_path):
     table = TextTable(lambda text: f"word{text % 3} thing{text}")
     for text in range(30):
         table.add(f"word{text % 3} thing{text}")
-    stored = [
-        TextVectors(ids, lambda some: vectors[list(map(int, some))], str, tmp_path, lambda step: None)
-        for ids in (np.arange(15), np.arange(15, 30))
-    ]
+    stored = _stored(vectors, 15, tmp_path)
     features = measure(said, table, *stored)
     for row, (anchor, text) in enumerate(zip(said.anchor, said.text, strict=True)):
         cosine = float(vectors[anchor] @ vectors[text])
@@ -80,6 +77,27 @@ def test_what_is_measured_equals_a_naive_reading(tmp_path):
         expected.append(_nearest_precedents(anchor, text, said, vectors))
         np.testing.assert_allclose(features[row], expected, atol=0.02)  # vectors are kept in half precision
         assert (features[row, 1] > 0) == (anchor % 3 == text % 3)
+
+
+def _stored(vectors, num_anchors, folder):
+    """Return what a check keeps of anchors and texts: the former come first."""
+    return [
+        TextVectors(ids, lambda some: vectors[list(map(int, some))], str, folder, lambda step: None)
+        for ids in (np.arange(num_anchors), np.arange(num_anchors, len(vectors)))
+    ]
+
+
+def test_where_no_line_says_yes_there_are_no_precedents(tmp_path):
+    vectors = np.random.default_rng(2).normal(0, 1, (40, 8))
+    said = judgements_of(
+        columns_of([(i, 20 + i, ()) for i in range(20)], labels=[0] * 20, scores=[None] * 20)
+    )
+    table = TextTable(lambda text: "the same words")
+    for _ in range(40):
+        table.add("the same words")
+    features = measure(said, table, *_stored(vectors, 20, tmp_path))
+    assert not features[:, 8].any()
+    assert doubt(features, said.given) is None
 
 
 def _nearest_precedents(anchor, text, said, vectors):
@@ -117,10 +135,7 @@ def test_a_label_is_doubted_where_lines_with_texts_of_the_same_kind_say_otherwis
     table = TextTable(lambda text: f"text {text}")
     for text in range(1200):
         table.add(f"text {text}")
-    stored = [
-        TextVectors(ids, lambda some: vectors[list(map(int, some))], str, tmp_path, lambda step: None)
-        for ids in (np.arange(600), np.arange(600, 1200))
-    ]
+    stored = _stored(vectors, 600, tmp_path)
     features = measure(said, table, *stored)
     doubts, without = doubt(features, said.given), doubt(features[:, :-1], said.given)
     assert most_doubtful(doubts.wrong)[flipped].mean() >= 0.95
