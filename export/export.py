@@ -56,6 +56,8 @@ def export_bundle(
     exporter: Exporter = "optimum",
     name: str | None = None,
     max_length: int | None = None,
+    query_prefix: str | None = None,
+    document_prefix: str | None = None,
     check_texts: Path | None = None,
     min_cosine: float | None = None,
     force: bool = False,
@@ -76,6 +78,8 @@ def export_bundle(
     :param exporter: ``optimum``, or ``torch`` where optimum-onnx cannot be installed (transformers 5).
     :param name: the model's name for people; None takes the checkpoint's folder name.
     :param max_length: length limit in tokens; None takes the checkpoint's own.
+    :param query_prefix: put before every query, as E5 and BGE want it; None takes the checkpoint's own.
+    :param document_prefix: put before every document; None takes the checkpoint's own.
     :param check_texts: texts for the proof, one a line; None takes the standard library's docstrings.
     :param min_cosine: lowest cosine to torch that any text may have; None takes :data:`MIN_COSINE`.
     :param force: write the bundle below that too, with a warning; its manifest tells the truth.
@@ -96,7 +100,13 @@ def export_bundle(
     if ml_commons is not None:
         check_ml_commons(precision, ml_commons)
     folder = resolve_model(str(checkpoint))
-    encoder = SentenceEncoder.load(folder, attention="eager", max_length=max_length)
+    encoder = SentenceEncoder.load(
+        folder,
+        attention="eager",
+        max_length=max_length,
+        query_prefix=query_prefix,
+        document_prefix=document_prefix,
+    )
     texts = read_check_texts(check_texts)
     task = None if evaluate is None else read_task(evaluate, split)
     try:

@@ -35,6 +35,12 @@ def export(
     max_length: Annotated[
         int | None, typer.Option(min=4, help="Limit in tokens (default: the model's).")
     ] = None,
+    query_prefix: Annotated[
+        str | None, typer.Option(help="Put before every query (default: the checkpoint's prompt).")
+    ] = None,
+    document_prefix: Annotated[
+        str | None, typer.Option(help="Put before every document (default: the checkpoint's prompt).")
+    ] = None,
     check_texts: Annotated[
         Path | None, typer.Option(help="Texts for the proof against torch, one a line.")
     ] = None,
@@ -64,6 +70,8 @@ def export(
 
     cl-haystack export checkpoint bundle-int8 --precision int8 --evaluate scifact --split test
 
+    cl-haystack export intfloat/e5-small-v2 bundle --query-prefix 'query: ' --document-prefix 'passage: '
+
     cl-haystack export checkpoint bundle --ml-commons articles.zip
     """
     from cl_haystack.export import export_bundle
@@ -76,6 +84,8 @@ def export(
             exporter=cast("Exporter", exporter),
             name=name,
             max_length=max_length,
+            query_prefix=query_prefix,
+            document_prefix=document_prefix,
             check_texts=check_texts,
             min_cosine=min_cosine,
             force=force,

@@ -68,6 +68,12 @@ def train(
             "training_length of --config.",
         ),
     ] = None,
+    query_prefix: Annotated[
+        str | None, typer.Option(help="Put before every anchor, and kept (default: the model's prompt).")
+    ] = None,
+    document_prefix: Annotated[
+        str | None, typer.Option(help="Put before every other text, and kept (default: the model's prompt).")
+    ] = None,
     lr: Annotated[
         float | None,
         typer.Option(help="Peak learning rate (default: 1e-4; 2e-5 without in-batch negatives)."),
@@ -127,6 +133,9 @@ def train(
 
     cl-haystack train pairs.jsonl --model BASE -o tuned --matryoshka 384 --matryoshka 128
 
+    cl-haystack train pairs.jsonl --model intfloat/e5-small-v2 -o tuned --query-prefix 'query: '
+    --document-prefix 'passage: '
+
     torchrun --nproc-per-node 4 -m cl_haystack train … --device cuda
     """
     from accelerate import PartialState
@@ -146,6 +155,8 @@ def train(
         "batch_size": batch_size,
         "mini_batch_size": mini_batch_size,
         "max_length": max_length,
+        "query_prefix": query_prefix,
+        "document_prefix": document_prefix,
         "learning_rate": lr,
         "seed": seed,
     }

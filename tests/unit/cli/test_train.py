@@ -40,9 +40,12 @@ def test_flags_go_before_the_file(run, checkpoint, files, tmp_path):
     options = tmp_path / "train.yaml"
     options.write_text("num_epochs: 2\nbatch_size: 5\nlearning_rate: 1.0e-3\n")
     flags = ("--config", options, "--batch-size", "4", "--scale", "10", "--licence", "CC0-1.0")
+    flags += ("--query-prefix", "query: ", "--document-prefix", "passage: ")
     found = json.loads(run("train", pairs, "--model", checkpoint, "-o", out, *flags, "--json"))
     assert found["report"]["steps"] == 2 * 3
-    record = read_layout(out).training
+    layout = read_layout(out)
+    assert (layout.query_prefix, layout.document_prefix) == ("query: ", "passage: ")
+    record = layout.training
     assert record["hyperparameters"]["learning_rate"] == 1e-3
     assert record["hyperparameters"]["batch_size"] == 4
     assert record["loss"]["scale"] == 10

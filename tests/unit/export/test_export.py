@@ -65,6 +65,24 @@ def test_same_checkpoint_same_bytes_another_checkpoint_another_space(tmp_path: P
     assert other.space_id != first.space_id
 
 
+def test_prefixes_that_are_given_go_before_the_checkpoints_own(tmp_path: Path) -> None:
+    checkpoint = make_tiny_checkpoint(tmp_path / "checkpoint", query_prefix="query: ")
+    own = export_bundle(checkpoint, tmp_path / "own")
+    bundle = export_bundle(checkpoint, tmp_path / "bundle", query_prefix="", document_prefix="passage: ")
+    assert (bundle.manifest.text.query_prefix, bundle.manifest.text.document_prefix) == ("", "passage: ")
+    assert bundle.space_id != own.space_id
+    plain, encoder = SentenceEncoder.load(checkpoint, query_prefix=""), Encoder.load(bundle)
+    np.testing.assert_allclose(
+        encoder.encode_documents(TEXTS),
+        plain.encode_documents([f"passage: {text}" for text in TEXTS]),
+        atol=2e-6,
+        rtol=1e-5,
+    )
+    np.testing.assert_allclose(
+        encoder.encode_queries(TEXTS), plain.encode_queries(TEXTS), atol=2e-6, rtol=1e-5
+    )
+
+
 def test_prefixes_that_were_trained_are_those_that_the_encoder_truncates_to(tmp_path: Path) -> None:
     loss = losses.Matryoshka(losses.InfoNCE(), [4, 16, 8])
     encoder = make_tiny_encoder(tmp_path / "raw")
