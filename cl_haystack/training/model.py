@@ -3,6 +3,7 @@
 Tokenization is the one of serving.
 """
 
+import logging
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -36,6 +37,8 @@ from cl_haystack.training.checkpoint import (
 from cl_haystack.training.chunks import embed_in_chunks
 from cl_haystack.training.dense import WEIGHTS_FILE, DenseLayer
 from cl_haystack.training.pooling import pool
+
+logger = logging.getLogger(__name__)
 
 _TOKEN_BUDGET = {"cpu": 1024}  # larger chunks leave the caches: 5.4 against 3.7 pairs/s in fp32 with dropout
 _ACCELERATOR_TOKEN_BUDGET = 65_536
@@ -95,6 +98,12 @@ class SentenceEncoder(nn.Module):
         """
         auto_tokenizer: Any = AutoTokenizer  # untyped in transformers
         layout = read_layout(resolve_model(str(path)))
+        if not layout.embeds_texts:
+            logger.warning(
+                "%s has no modules.json, so nothing says how it embeds texts: its token embeddings are averaged; "
+                "a model that was made for it needs its whole sentence-transformers folder",
+                path,
+            )
         layout = replace(
             layout,
             max_length=layout.max_length if max_length is None else max_length,

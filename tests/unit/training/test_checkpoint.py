@@ -58,13 +58,19 @@ def test_layout_of_sentence_transformers_6(tmp_path: Path) -> None:
     assert SentenceEncoder.load(checkpoint).encode_queries(["cat"]).shape == (1, 16)
 
 
-def test_bare_transformer_is_pooled_by_mean(tmp_path: Path) -> None:
+def test_bare_transformer_is_pooled_by_mean_and_that_is_said(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     checkpoint = make_tiny_checkpoint(tmp_path)
+    SentenceEncoder.load(checkpoint)
+    assert not caplog.messages
     for name in ("modules.json", "config_sentence_transformers.json", "sentence_bert_config.json"):
         (checkpoint / name).unlink()
     layout = read_layout(checkpoint)
     assert (layout.pooling, layout.normalize, layout.query_prefix) == ("mean", False, "")
     assert layout.max_length == 64
+    SentenceEncoder.load(checkpoint)
+    assert "has no modules.json" in caplog.text
 
 
 @pytest.mark.parametrize("name", ["roberta", "distilbert", "camembert", "albert", "xlm-roberta", "xlnet"])
