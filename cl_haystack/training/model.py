@@ -100,8 +100,8 @@ class SentenceEncoder(nn.Module):
         layout = read_layout(resolve_model(str(path)))
         if not layout.embeds_texts:
             logger.warning(
-                "%s has no modules.json, so nothing says how it embeds texts: its token embeddings are averaged; "
-                "a model that was made for it needs its whole sentence-transformers folder",
+                "%s has no modules.json, so nothing says how it embeds texts: its token embeddings are "
+                "averaged; a model that was made for it needs its whole sentence-transformers folder",
                 path,
             )
         layout = replace(
