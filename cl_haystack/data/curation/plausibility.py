@@ -250,6 +250,9 @@ def _precedence(judgements: Judgements, anchors: TextVectors, documents: TextVec
     Near is where one text is near the anchor and the other near the text, or the other way round: the product
     of both cosines. They are seen from the middle of all, as some models put all texts close together.
 
+    :param judgements: what is said of which texts.
+    :param anchors: vectors of all anchors.
+    :param documents: vectors of all other texts.
     :returns: mean of the three nearest, 0 where there are fewer, ``(judgements,)``.
     """
     result = np.zeros(len(judgements.place), dtype=np.float32)
