@@ -140,9 +140,8 @@ def test_a_label_is_doubted_where_lines_with_texts_of_the_same_kind_say_otherwis
     doubts, without = doubt(features, said.given), doubt(features[:, :-1], said.given)
     assert most_doubtful(doubts.wrong)[flipped].mean() >= 0.95
     assert most_doubtful(doubts.wrong)[~flipped].mean() <= 0.01
-    assert (
-        most_doubtful(without.wrong)[flipped].mean() < 0.2
-    )  # the cosine of two unrelated kinds tells nothing
+    # The cosine of two unrelated kinds tells nothing.
+    assert most_doubtful(without.wrong)[flipped].mean() < 0.2
 
 
 def test_texts_of_one_meaning_are_found_among_thousands_unless_a_number_or_a_negation_differs(tmp_path):
