@@ -136,7 +136,8 @@ def measure(
         ``(judgements, 9)``.
     """
     random = np.random.default_rng(0)
-    other_ids, asker_ids = _some(judgements.text, random), _some(judgements.anchor, random)
+    other_ids = _some(judgements.text, _SAMPLE, random)
+    asker_ids = _some(judgements.anchor, _SAMPLE, random)
     others, askers = documents.of(other_ids), anchors.of(asker_ids)  # (sample, dim)
     features = np.empty((len(judgements.place), 9), dtype=np.float32)
     for start in range(0, len(features), _AT_ONCE):
@@ -217,9 +218,9 @@ def _note(wrong: Floats, named: Mask) -> str:
     )
 
 
-def _some(ids: Ids, random: np.random.Generator) -> Ids:
+def _some(ids: Ids, count: int, random: np.random.Generator) -> Ids:
     distinct = np.unique(ids)
-    return np.sort(random.permutation(distinct)[:_SAMPLE])
+    return np.sort(random.permutation(distinct)[:count])
 
 
 def _standing(cosines: Vectors, others: Vectors, own: Mask) -> Vectors:
@@ -256,8 +257,7 @@ def _precedence(judgements: Judgements, anchors: TextVectors, documents: TextVec
     :returns: mean of the three nearest, 0 where there are fewer, ``(judgements,)``.
     """
     result = np.zeros(len(judgements.place), dtype=np.float32)
-    yes = np.flatnonzero(judgements.given == 1)
-    yes = np.sort(np.random.default_rng(0).permutation(yes)[:_PRECEDENTS])
+    yes = _some(np.flatnonzero(judgements.given == 1), _PRECEDENTS, np.random.default_rng(0))
     if len(yes) < _NEAREST_PRECEDENTS:
         return result
     ones, others = anchors.of(judgements.anchor[yes]), documents.of(judgements.text[yes])  # (yes, dim)

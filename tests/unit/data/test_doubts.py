@@ -58,9 +58,7 @@ def test_what_is_measured_equals_a_naive_reading(tmp_path):
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     lines = [(i, 15 + i, ()) for i in range(15)] + [(0, 16, (17,))]
     said = judgements_of(columns_of(lines, labels=[None] * 16, scores=[None] * 16))
-    table = TextTable(lambda text: f"word{text % 3} thing{text}")
-    for text in range(30):
-        table.add(f"word{text % 3} thing{text}")
+    table = _table([f"word{text % 3} thing{text}" for text in range(30)])
     stored = _stored(vectors, 15, tmp_path)
     features = measure(said, table, *stored)
     for row, (anchor, text) in enumerate(zip(said.anchor, said.text, strict=True)):
@@ -79,6 +77,13 @@ def test_what_is_measured_equals_a_naive_reading(tmp_path):
         assert (features[row, 1] > 0) == (anchor % 3 == text % 3)
 
 
+def _table(texts):
+    table = TextTable(texts.__getitem__)
+    for text in texts:
+        table.add(text)
+    return table
+
+
 def _stored(vectors, num_anchors, folder):
     """Return what a check keeps of anchors and texts: the former come first."""
     return [
@@ -92,9 +97,7 @@ def test_where_no_line_says_yes_there_are_no_precedents(tmp_path):
     said = judgements_of(
         columns_of([(i, 20 + i, ()) for i in range(20)], labels=[0] * 20, scores=[None] * 20)
     )
-    table = TextTable(lambda text: "the same words")
-    for _ in range(40):
-        table.add("the same words")
+    table = _table(["the same words"] * 40)
     features = measure(said, table, *_stored(vectors, 20, tmp_path))
     assert not features[:, 8].any()
     assert doubt(features, said.given) is None
@@ -132,11 +135,8 @@ def test_a_label_is_doubted_where_lines_with_texts_of_the_same_kind_say_otherwis
         scores=[None] * 600,
     )
     said = judgements_of(columns)
-    table = TextTable(lambda text: f"text {text}")
-    for text in range(1200):
-        table.add(f"text {text}")
-    stored = _stored(vectors, 600, tmp_path)
-    features = measure(said, table, *stored)
+    table = _table([f"text {text}" for text in range(1200)])
+    features = measure(said, table, *_stored(vectors, 600, tmp_path))
     doubts, without = doubt(features, said.given), doubt(features[:, :-1], said.given)
     assert most_doubtful(doubts.wrong)[flipped].mean() >= 0.95
     assert most_doubtful(doubts.wrong)[~flipped].mean() <= 0.01
