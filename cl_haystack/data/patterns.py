@@ -7,6 +7,7 @@ import ast
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from itertools import pairwise, takewhile
 
 from cl_haystack.data.normalization import normalized
 from cl_haystack.data.records import CorpusDocument
@@ -15,11 +16,15 @@ from cl_haystack.data.sentences import sentence_spans
 _MIN_BODY_WORDS = 5
 HEADING = re.compile(r"^(?P<marks>#{1,6})[ \t]+(?P<text>.+?)[ \t]*#*[ \t]*$", re.MULTILINE)
 _FENCE = re.compile(r"^(```|~~~).*?^\1[^\n]*$", re.MULTILINE | re.DOTALL)
-_QUESTION = re.compile(r"^\s*(?:Q|Question)\s*[:.)]\s*(?P<question>.+?)\s*$", re.IGNORECASE)
-_ANSWER = re.compile(r"^\s*(?:A|Answer)\s*[:.)]\s*(?P<answer>.+)$", re.IGNORECASE)
+_EMPTY_LINES = re.compile(r"\n\s*\n")
+_LINE = re.compile(r"^.+$", re.MULTILINE)
+_MARK = re.compile(r"^(?:#{1,6}|[-*+•]|\d{1,3}[.)])\s+")  # of a heading, or an item of a list
+_IN_BOLD = re.compile(r"^(\*\*|__)(?P<text>.+?)\1")
+_Q = re.compile(r"^(?:Q|Question)\s*[:.)]\s*", re.IGNORECASE)
+_A = re.compile(r"^(?:A|Answer)\s*[:.)]\s*", re.IGNORECASE)
 _DEFINITION = re.compile(
-    r"^(?:(?:An?|The)\s+)?(?P<term>[\w][\w'/-]*(?: [\w][\w'/-]*){0,4}) "
-    r"(?:is|are) (?:an?|the|any|one of the) (?P<what>.{20,})$"
+    r"^(?:(?P<article>An?|The)\s+)?(?P<term>[\w][\w'/-]*(?: [\w][\w'/-]*){0,4}) "
+    r"(?P<verb>is|are) (?:an?|the|any|one of the) (?P<what>.{20,})$"
 )
 _NO_TERMS = frozenset(
     (
@@ -63,12 +68,7 @@ def section_pairs(document: CorpusDocument) -> Iterator[Texts]:
     :param document: a document whose text is Markdown.
     :yields: heading and section.
     """
-    code = [found.span() for found in _FENCE.finditer(document.text)]
-    headings = [
-        found
-        for found in HEADING.finditer(document.text)
-        if not any(start <= found.start() < end for start, end in code)
-    ]
+    headings = list(_outside_code(HEADING, document.text))
     for heading, following in zip(headings, [*headings[1:], None], strict=False):
         end = len(document.text) if following is None else following.start()
         section = document.text[heading.end() : end].strip()
@@ -79,22 +79,29 @@ def section_pairs(document: CorpusDocument) -> Iterator[Texts]:
 
 
 def question_pairs(document: CorpusDocument) -> Iterator[Texts]:
-    """Yield questions with their answers: ``Q:`` and ``A:``, or a line that is a question and the text below.
+    """Yield questions with their answers.
 
-    :param document: any document.
+    A question is a line after ``Q:``, or one that ends with a question mark and is a heading, an item of a
+    list, or the first line of a paragraph, in bold or not. Its answer is the rest of the paragraph, or else
+    the next one; of a heading, all that stands below it, up to the next heading or question.
+
+    :param document: any document; Markdown tells more.
     :yields: question and answer.
     """
-    blocks = [block.strip() for block in re.split(r"\n\s*\n", document.text) if block.strip()]
-    for block, following in zip(blocks, [*blocks[1:], ""], strict=False):
-        first, _, rest = block.partition("\n")
-        marked = _QUESTION.match(first)
-        question = (marked["question"] if marked else first).strip().lstrip("#").strip()
-        if not (marked or _is_question(question)):
+    blocks = _blocks(document.text)
+    questions = [_question_of(block.partition("\n")[0]) for block in blocks]
+    for number, (block, question) in enumerate(zip(blocks, questions, strict=True)):
+        if question is None:
             continue
-        answer = rest.strip() or following
-        if found := _ANSWER.match(answer.partition("\n")[0]):
-            answer = f"{found['answer']}\n{answer.partition(chr(10))[2]}".strip()
-        if _is_body(answer) and not _is_question(answer):
+        following = takewhile(lambda later: questions[later] is None, range(number + 1, len(blocks)))
+        below = [blocks[later] for later in following]
+        if HEADING.match(block):
+            answer = "\n\n".join(takewhile(lambda text: not HEADING.match(text), below))
+        else:
+            answer = block.partition("\n")[2].strip() or next(iter(below), "")
+        first, *others = answer.split("\n")
+        answer = "\n".join([_A.sub("", _plain(first)), *others]).strip()
+        if _is_body(answer):
             yield question, answer
 
 
@@ -109,7 +116,8 @@ def definition_pairs(document: CorpusDocument) -> Iterator[Texts]:
         found = _DEFINITION.match(" ".join(document.text[start:end].split()))
         if found and found["term"].split()[0].casefold() not in _NO_TERMS:
             end = spans[min(number + 1, len(spans) - 1)][1]
-            yield f"What is {found['term']}?", document.text[start:end]
+            article = f"{found['article'].lower()} " if found["article"] else ""
+            yield f"What {found['verb']} {article}{found['term']}?", document.text[start:end]
 
 
 def docstring_pairs(document: CorpusDocument) -> Iterator[Texts]:
@@ -144,5 +152,35 @@ def _is_body(text: str) -> bool:
     return len(text.split()) >= _MIN_BODY_WORDS
 
 
-def _is_question(text: str) -> bool:
-    return text.endswith("?") and "\n" not in text and 3 <= len(text.split()) <= 40
+def _outside_code(pattern: re.Pattern[str], text: str) -> Iterator[re.Match[str]]:
+    """Find a pattern where Markdown has no block of code: a comment there is no heading."""
+    code = [found.span() for found in _FENCE.finditer(text)]
+    for found in pattern.finditer(text):
+        if not any(start <= found.start() < end for start, end in code):
+            yield found
+
+
+def _blocks(text: str) -> list[str]:
+    """Cut a text at empty lines, around headings, and before questions that begin with a mark."""
+    cuts = {0, len(text), *(found.end() for found in _EMPTY_LINES.finditer(text))}
+    for heading in _outside_code(HEADING, text):
+        cuts.update(heading.span())
+    for line in _outside_code(_LINE, text):
+        marked = _MARK.match(line[0].strip()) or _IN_BOLD.match(line[0]) or _Q.match(line[0])
+        if marked and _question_of(line[0]) is not None:
+            cuts.add(line.start())
+    parts = (text[start:end].strip() for start, end in pairwise(sorted(cuts)))
+    return [part for part in parts if part]
+
+
+def _question_of(line: str) -> str | None:
+    """Return the question that a line is, without what marks it as one."""
+    text = _plain(line)
+    if _Q.match(text):
+        return _plain(_Q.sub("", text)) or None
+    return text if text.endswith("?") and 3 <= len(text.split()) <= 40 else None
+
+
+def _plain(line: str) -> str:
+    """Take the marks of Markdown off the beginning of a line."""
+    return _IN_BOLD.sub(r"\g<text>", _MARK.sub("", line.strip())).strip()

@@ -47,27 +47,49 @@ def test_questions_find_their_answers():
     ]
 
 
+def test_questions_stand_out_as_headings_items_and_in_bold():
+    text = (
+        "# FAQ\n- How do I pay later?\n- Where is my invoice?\n\n"  # a table of contents
+        "## How do I pay later?\nWithin thirty days of it.\n\nA reminder costs five euros.\n"
+        "### Where is my invoice?\nIt is in the account menu.\n"
+        "**Is it a PDF then?**\nYes, one that you can print.\n"
+        "- Do you ship to islands?\n- Yes, but two days later.\n"
+        "1. **Q:** Who pays for it?\n   A: We do, up to ten euros.\n"
+        "```\n# What does it do?\nprint it and all the others\n```\n"
+    )
+    assert list(question_pairs(document(text))) == [
+        ("How do I pay later?", "Within thirty days of it.\n\nA reminder costs five euros."),
+        ("Where is my invoice?", "It is in the account menu."),
+        ("Is it a PDF then?", "Yes, one that you can print."),
+        ("Do you ship to islands?", "Yes, but two days later."),
+        (
+            "Who pays for it?",
+            "We do, up to ten euros.\n```\n# What does it do?\nprint it and all the others\n```",
+        ),
+    ]
+
+
 def test_definitions_say_what_something_is():
     text = "A binary heap is a tree in which parents are smaller. It is a list. "
     text += "This is a thing which we do not want."
     assert list(definition_pairs(document(text))) == [
-        ("What is binary heap?", "A binary heap is a tree in which parents are smaller. It is a list.")
+        ("What is a binary heap?", "A binary heap is a tree in which parents are smaller. It is a list.")
     ]
 
 
 @pytest.mark.parametrize(
-    ("sentence", "term"),
+    ("sentence", "question"),
     [
-        ("Apple is a technology company from California.", "Apple"),
-        ("Theory is the opposite of what is done here.", "Theory"),
-        ("Antibodies are the proteins that bind antigens.", "Antibodies"),
-        ("The heap is a tree in which parents are smaller.", "heap"),
-        ("An  Angle is the space between two lines.", "Angle"),
-        ("A is a letter of the Latin alphabet, the first.", "A"),
+        ("Apple is a technology company from California.", "What is Apple?"),
+        ("Theory is the opposite of what is done here.", "What is Theory?"),
+        ("Antibodies are the proteins that bind antigens.", "What are Antibodies?"),
+        ("The heap is a tree in which parents are smaller.", "What is the heap?"),
+        ("An  Angle is the space between two lines.", "What is an Angle?"),
+        ("A is a letter of the Latin alphabet, the first.", "What is A?"),
     ],
 )
-def test_what_is_defined_keeps_its_first_letters(sentence, term):
-    assert list(definition_pairs(document(sentence))) == [(f"What is {term}?", sentence)]
+def test_what_is_defined_is_asked_for_as_it_is_called(sentence, question):
+    assert list(definition_pairs(document(sentence))) == [(question, sentence)]
 
 
 def test_names_of_code_say_what_their_docstrings_do():
