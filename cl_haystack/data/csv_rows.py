@@ -9,9 +9,23 @@ from pathlib import Path
 from cl_haystack.data.lines import OnFault, read_text_lines
 from cl_haystack.errors import DataError
 
+_SEPARATORS = ",;\t"  # spreadsheets write semicolons where numbers have commas
 _MAX_CELL_CHARS = min(sys.maxsize, 2**31 - 1)  # csv refuses cells above 131,072 characters unless told
 _MAX_LINES = 10_000  # of one row; a quote that was not meant would else reach to the end of the file
 _MANY_LINES = 8  # of which all are rows themselves: more than a text with line ends has by chance
+
+
+def separator_of(path: Path) -> str:
+    """Return what separates cells: a tab in TSV, in CSV what the header has most of comma, semicolon and tab.
+
+    :param path: the file.
+    :returns: the separator; a comma where there is none.
+    :raises DataError: the file cannot be read.
+    """
+    if path.suffix.lower() == ".tsv":
+        return "\t"
+    _, header = next(read_text_lines(path, lambda fault, line: None), (0, ""))
+    return max(_SEPARATORS, key=lambda separator: _num_cells(header, separator))
 
 
 class CsvRows:
@@ -67,18 +81,14 @@ class CsvRows:
     def _doubt(self, num_cells: int | None) -> str | None:
         """Tell what is wrong with a row that two quotes, neither of them meant, made of many."""
         within = self._row[1:-1]
-        if len(within) < _MANY_LINES or any(self._count(text) != num_cells for _, text in within):
+        if len(within) < _MANY_LINES or any(
+            _num_cells(text, self._delimiter) != num_cells for _, text in within
+        ):
             return None
         return (
             f"a quote that opens here is closed {len(self._row) - 1} lines below, and all lines between are "
             "rows themselves; check the quotes of this row"
         )
-
-    def _count(self, line: str) -> int:
-        try:
-            return len(next(csv.reader([line], delimiter=self._delimiter, strict=True)))
-        except csv.Error:
-            return 0
 
     def _refuse(self, problem: str, text: str) -> None:
         self._on_fault(DataError(problem, path=self._path, line=self._row[0][0]), text.encode())
@@ -86,3 +96,10 @@ class CsvRows:
     def _on_broken_line(self, fault: DataError, line: bytes) -> None:
         self._lacks_a_line = bool(self._row)
         self._on_fault(fault, line)
+
+
+def _num_cells(line: str, delimiter: str) -> int:
+    try:
+        return len(next(csv.reader([line], delimiter=delimiter, strict=True)))
+    except (csv.Error, StopIteration):
+        return 0

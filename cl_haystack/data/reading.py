@@ -11,7 +11,7 @@ from typing import Any
 
 import orjson
 
-from cl_haystack.data.csv_rows import CsvRows
+from cl_haystack.data.csv_rows import CsvRows, separator_of
 from cl_haystack.data.lines import OnFault, read_json_objects, refuse
 from cl_haystack.data.records import KNOWN_FIELDS, Pair, parse_pair
 from cl_haystack.errors import DataError, MissingExtraError, quote
@@ -27,9 +27,9 @@ def read_pairs(path: str | Path) -> Iterator[Pair]:
     """Read training pairs, one at a time, in the order of the file.
 
     Fields: ``anchor``, ``positive``, optional ``negative`` or ``negatives``, ``score``, ``label``,
-    ``source``, ``document_id``, ``time``, ``weight``, ``candidate_scores``. CSV and TSV need a header; there
-    an empty cell is an absent field, and ``negatives`` and ``candidate_scores`` are JSON lists. Texts are
-    kept as they are.
+    ``source``, ``document_id``, ``time``, ``weight``, ``candidate_scores``. CSV (separated by
+    comma, semicolon or tab) and TSV need a header; there an empty cell is an absent field, and ``negatives``
+    and ``candidate_scores`` are JSON lists. Texts are kept as they are.
 
     :param path: a file named ``.jsonl``, ``.ndjson``, ``.csv``, ``.tsv`` or ``.parquet``.
     :returns: the pairs; the file is opened when the first is asked for.
@@ -63,9 +63,8 @@ def read_records(path: Path, on_fault: OnFault = refuse) -> Records:
     :raises MissingExtraError: the file is Parquet and pyarrow is not installed.
     """
     reader = _reader_of(path)
-    if reader in (_read_csv, _read_tsv):
-        delimiter = "," if reader is _read_csv else "\t"
-        return _read_cells(path, on_fault, delimiter, _check_unique)
+    if reader is _read_table:
+        return _read_cells(path, on_fault, _check_unique)
     return reader(path, on_fault)
 
 
@@ -100,27 +99,20 @@ def _parse(records: Records, path: Path, on_fault: OnFault) -> Iterator[tuple[in
             yield line, pair
 
 
-def _read_csv(path: Path, on_fault: OnFault) -> Records:
-    return _read_table(path, on_fault, delimiter=",")
-
-
-def _read_tsv(path: Path, on_fault: OnFault) -> Records:
-    return _read_table(path, on_fault, delimiter="\t")
-
-
-def _read_table(path: Path, on_fault: OnFault, *, delimiter: str) -> Records:
-    for line, cells in _read_cells(path, on_fault, delimiter, _check_header):
+def _read_table(path: Path, on_fault: OnFault) -> Records:
+    for line, cells in _read_cells(path, on_fault, _check_header):
         try:
             record = _table_record(cells, path, line)
         except DataError as fault:
-            on_fault(fault, delimiter.join(cells.values()).encode())
+            on_fault(fault, separator_of(path).join(cells.values()).encode())
         else:
             yield line, record
 
 
 def _read_cells(
-    path: Path, on_fault: OnFault, delimiter: str, check_header: Callable[[list[str], Path, int], list[str]]
+    path: Path, on_fault: OnFault, check_header: Callable[[list[str], Path, int], list[str]]
 ) -> Iterator[tuple[int, dict[str, str]]]:
+    delimiter = separator_of(path)
     header: list[str] | None = None
     empty = True
     for line, cells in CsvRows(path, delimiter, on_fault):
@@ -228,7 +220,7 @@ def _open_parquet(path: Path) -> Iterator[Any]:
 _READERS: dict[str, Reader] = {
     ".jsonl": read_json_objects,
     ".ndjson": read_json_objects,
-    ".csv": _read_csv,
-    ".tsv": _read_tsv,
+    ".csv": _read_table,
+    ".tsv": _read_table,
     PARQUET: _read_parquet,
 }

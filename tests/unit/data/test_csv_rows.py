@@ -4,10 +4,11 @@ import csv
 import io
 from pathlib import Path
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cl_haystack.data.csv_rows import CsvRows
+from cl_haystack.data.csv_rows import CsvRows, separator_of
 from cl_haystack.data.lines import Faults
 
 CELLS = st.text(st.sampled_from('ab,"\n\r\té'), max_size=6)
@@ -68,3 +69,22 @@ def test_a_row_that_lacks_a_line_is_not_taken_for_whole(tmp_path):
     assert [cells for _, cells in found] == [["anchor", "positive"], ["r", "s"]]
     assert faults.first[0].startswith("line 3: byte 0xff")
     assert faults.first[1] == "line 2: a line of this row cannot be read"
+
+
+@pytest.mark.parametrize(
+    ("name", "header", "separator"),
+    [
+        ("a.csv", "anchor,positive", ","),
+        ("a.csv", "\ufeffFrage;Antwort;Datum, Uhrzeit", ";"),
+        ("a.csv", '"a;b;c",positive', ","),
+        ("a.csv", "anchor\tpositive", "\t"),
+        ("a.CSV", "anchor", ","),
+        ("a.csv", '"anchor', ","),
+        ("a.csv", "", ","),
+        ("a.tsv", "a,b,c\td", "\t"),
+    ],
+)
+def test_the_header_tells_the_separator(name, header, separator, tmp_path):
+    path = tmp_path / name
+    path.write_text(f"{header}\n1,2;3\t4\n" if header else "")
+    assert separator_of(path) == separator
