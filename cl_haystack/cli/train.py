@@ -309,12 +309,19 @@ def _draw(
     folder: Path,
 ) -> None:
     from cl_haystack.data import write_pairs
+    from cl_haystack.errors import CheckpointError
 
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:  # better now than after minutes of mining
+        raise CheckpointError(folder, f"cannot be written: {error.strerror or error}") from error
     with progress_bar("mining hard negatives") as on_progress:
         mined, report = trainer.mine([*pairs, *own], documents, recipe, on_progress=on_progress)
     if own:
         write_pairs(mined[len(pairs) :], folder / "corpus.jsonl")
     write_pairs(mined[: len(pairs)], folder / "pairs.jsonl")
+    if not report.pairs:  # for this loss none are mined
+        return
     made = f" ({len(own):,} of them made of the documents)" if own else ""
     err.print(
         f"{report.mined:,} hard negatives for {report.with_mined:,} of {len(pairs) + len(own):,} pairs{made} "

@@ -247,6 +247,14 @@ def test_a_folder_that_is_no_checkpoint_is_not_replaced(run, checkpoint, files, 
     assert list(read_pairs(pairs))
 
 
+def test_a_place_that_cannot_be_written_is_named_before_any_mining(run, checkpoint, files, monkeypatch):
+    pairs, corpus, _ = files
+    monkeypatch.setattr(ContrastiveTrainer, "mine", None)
+    out = pairs / "tuned"
+    told = run("train", pairs, "--model", checkpoint, "-o", out, "--corpus", corpus, status=1)
+    assert "cannot be written: Not a directory" in told
+
+
 @pytest.mark.slow
 def test_an_interrupted_command_goes_on_to_the_same_checkpoint(checkpoint, files):
     pairs, _, out = files
