@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from cl_haystack.cli.console import err, out, print_json, progress_bar
+from cl_haystack.cli.models import datasets_of, mapping, was_trained_on
 
 if TYPE_CHECKING:
     from cl_haystack.bundle import Manifest
@@ -69,7 +70,6 @@ def inspect(
 
 
 def _tell_why(bundle: Path, why: tuple[str, str], pairs: Path, top_k: int, *, as_json: bool) -> None:
-    from cl_haystack.bundle.fingerprint import file_entry
     from cl_haystack.data import read_pairs
     from cl_haystack.encoder import Encoder
     from cl_haystack.encoder.nearest_pairs import nearest_pairs
@@ -79,8 +79,7 @@ def _tell_why(bundle: Path, why: tuple[str, str], pairs: Path, top_k: int, *, as
     )
     with Encoder.load(bundle) as encoder, progress_bar("looking") as on_progress:
         cosine, nearest = nearest_pairs(*why, known, encoder, top_k=top_k, on_progress=on_progress)
-        trained_on = {data.get("sha256") for data in _datasets(encoder.bundle.manifest.training)}
-    is_training_data = file_entry(pairs).sha256 in trained_on
+        is_training_data = was_trained_on(encoder, pairs)
     if as_json:
         print_json({"cosine": cosine, "pairs": nearest, "trained_on_them": is_training_data})
         return
@@ -144,30 +143,21 @@ def _provenance(training: Mapping[str, Any]) -> dict[str, str]:
     """Tell what a training says of itself. Its form is the trainer's affair, and a stranger's may be any."""
     if not training:
         return {"training": "none stated: the checkpoint was exported as it was"}
-    base = _mapping(training.get("base_model"))
+    base = mapping(training.get("base_model"))
     weights = f", weights {str(base['weights'])[:_HASH_CHARS]}" if "weights" in base else ""
     rows = {
         "base model": f"{base.get('name', 'not stated')}{weights}",
-        "loss": _loss_line(_mapping(training.get("loss"))),
-        "data": _list(map(_dataset_line, _datasets(training))) or "not stated",
+        "loss": _loss_line(mapping(training.get("loss"))),
+        "data": _list(map(_dataset_line, datasets_of(training))) or "not stated",
     }
     figures = [f"{name} {training[name]}" for name in ("steps", "seed") if name in training]
     return rows | ({"run": ", ".join(figures)} if figures else {})
-
-
-def _datasets(training: Mapping[str, Any]) -> list[dict[str, Any]]:
-    datasets = training.get("datasets")
-    return [_mapping(data) for data in datasets] if isinstance(datasets, list) else []
 
 
 def _list(lines: Iterable[str]) -> str:
     """Mark where each of several begins: they may be wrapped."""
     every = list(lines)
     return "\n".join(f"- {line}" for line in every) if len(every) > 1 else "".join(every)
-
-
-def _mapping(value: Any) -> dict[str, Any]:
-    return value if isinstance(value, dict) else {}
 
 
 def _loss_line(loss: dict[str, Any]) -> str:
@@ -192,7 +182,7 @@ def _dataset_line(dataset: dict[str, Any]) -> str:
         f"from {dataset['source']}" if dataset.get("source") else "",
         f"licence {dataset['licence']}" if dataset.get("licence") else "licence not stated",
     ]
-    sheet = _mapping(dataset.get("datasheet"))
+    sheet = mapping(dataset.get("datasheet"))
     facts += [f"made by {sheet['method']}"] if sheet.get("method") else []
     facts += [f"judged by {sheet['judged_by']}"] if sheet.get("judged_by") else []
     name = dataset.get("path") or dataset.get("name") or "unnamed"

@@ -1,9 +1,9 @@
 """A model on the command line: a bundle or a checkpoint, told apart by what lies in its folder."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from cl_haystack.bundle import ModelBundle
@@ -88,13 +88,55 @@ def training_of(encoder: "TextEncoder | None") -> dict[str, str]:
     :param encoder: what :func:`open_model` has opened; None for a run file.
     :returns: one line a fact; none where the model does not tell.
     """
-    from cl_haystack.encoder import Encoder
     from cl_haystack.evaluation.retrieval_report import describe_training
 
+    return describe_training(_provenance(encoder))
+
+
+def was_trained_on(encoder: "TextEncoder", pairs: Path) -> bool:
+    """Tell whether a model was trained on a file of pairs, on what was made of it, or what it was made of.
+
+    :param encoder: what :func:`open_model` has opened.
+    :param pairs: the file.
+    :returns: False also where the model does not tell.
+    :raises DataError: the file cannot be read, or its datasheet is broken.
+    """
+    from cl_haystack.bundle.fingerprint import file_entry
+    from cl_haystack.data.datasheet import read_datasheet
+
+    sheet = read_datasheet(pairs)
+    own = file_entry(pairs).sha256
+    related = {own, *(source.sha256 for source in sheet.inputs)} if sheet else {own}
+    for dataset in datasets_of(_provenance(encoder)):
+        inputs = mapping(dataset.get("datasheet")).get("inputs")
+        made_of = [mapping(source).get("sha256") for source in inputs] if isinstance(inputs, list) else []
+        if dataset.get("sha256") in related or own in made_of:
+            return True
+    return False
+
+
+def datasets_of(training: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return what a model says of its training data, a data set each; anybody may have written it.
+
+    :param training: the provenance of a bundle or a checkpoint.
+    :returns: facts by name.
+    """
+    datasets = training.get("datasets")
+    return [mapping(data) for data in datasets] if isinstance(datasets, list) else []
+
+
+def mapping(value: Any) -> dict[str, Any]:
+    """Return a value that should be facts by name; none where it is something else."""
+    return value if isinstance(value, dict) else {}
+
+
+def _provenance(encoder: "TextEncoder | None") -> Mapping[str, Any]:
+    from cl_haystack.encoder import Encoder
+
     if isinstance(encoder, Encoder):
-        return describe_training(encoder.bundle.manifest.training)
+        return encoder.bundle.manifest.training
     layout = getattr(encoder, "layout", None)  # a checkpoint's; its class would bring torch
-    return describe_training(layout.training) if layout else {}
+    return layout.training if layout else {}
 
 
 def graph_bytes(encoder: "TextEncoder | None") -> int | None:

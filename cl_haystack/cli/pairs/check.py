@@ -74,7 +74,7 @@ def check(
 
     cl-haystack pairs check pairs.csv -o clean.jsonl --bundle bundle --language en --report report.json
     """
-    from cl_haystack.cli.models import open_model
+    from cl_haystack.cli.models import open_model, was_trained_on
     from cl_haystack.data import read_beir, write_beside
     from cl_haystack.data.curation import DROPPED, SAME_MEANING, check_pairs
     from cl_haystack.data.datasheet import Step, carry_datasheet
@@ -84,6 +84,12 @@ def check(
     wanted = (DROPPED | _kinds(drop, "--drop")) - _kinds(keep, "--keep")
     encoder = None if bundle is None else open_model(bundle)[0]
     same_meaning = SAME_MEANING if encoder is None else _same_meaning(encoder)
+    if encoder is not None and was_trained_on(encoder, pairs):
+        err.print(
+            f"WARNING: {bundle} was trained on these pairs, and believes what is wrong in them: ask its base "
+            "model, or one that was trained on other pairs.",
+            style="bold",
+        )
     task = None if evaluation is None else read_beir(evaluation, eval_split)
     with progress_bar("checking") as on_progress:
         found = check_pairs(

@@ -10,6 +10,8 @@ from cl_haystack.cli.main import app
 from cl_haystack.data import Pair, read_pairs, write_pairs
 from cl_haystack.data.datasheet import datasheet_path, describe_pairs, read_datasheet
 from cl_haystack.errors import ConfigurationError, DataError
+from cl_haystack.training.checkpoint import TRAINING_FILE, describe_dataset
+from tests.tiny_model import make_tiny_checkpoint
 
 
 def run(*arguments: object) -> Result:
@@ -47,6 +49,26 @@ def test_no_file_is_written_over_another(pairs, tmp_path):
     run("check", pairs, "-o", x, "--report", tmp_path / "report.json")
     assert list(read_pairs(x)) == list(read_pairs(pairs))
     assert json.loads((tmp_path / "report.json").read_text())["lines"] == 9
+
+
+def test_a_model_that_was_trained_on_the_pairs_is_no_judge_of_them(pairs, tmp_path):
+    clean, part, other = (tmp_path / f"{name}.jsonl" for name in ("clean", "part", "other"))
+    run("check", pairs, "-o", clean)
+    run("split", clean, "--train", part, "--held-out", other)
+    checkpoint = make_tiny_checkpoint(tmp_path)
+    believed = {}
+    for trained_on in (pairs, clean, part):
+        training = {"datasets": [{"name": "mined"}, describe_dataset(trained_on)]}
+        (checkpoint / TRAINING_FILE).write_text(json.dumps(training))
+        for file in (pairs, clean, part, other):
+            told = run("check", file, "-o", tmp_path / "left.jsonl", "--bundle", checkpoint).stderr
+            believed[trained_on.stem, file.stem] = "WARNING" in told
+    assert believed == {
+        **{("pairs", name): True for name in ("pairs", "clean", "part", "other")},
+        **{("clean", name): True for name in ("pairs", "clean", "part", "other")},
+        **{("part", name): True for name in ("pairs", "clean", "part")},
+        ("part", "other"): False,
+    }
 
 
 def test_looking_at_a_datasheet_changes_nothing(pairs):
