@@ -40,7 +40,8 @@ class EncoderSettings:
         2 to 4 times slower). Worth trying for single queries on a machine of one's own.
     :param memory_arena: let onnxruntime keep the memory of a run for the next one.
     :param engine: ``onnxruntime``; ``openvino``, which needs the extra of that name; ``auto`` takes OpenVINO
-        in bf16 where it is installed, the bundle is fp32 or int8-block and the processor has bfloat16.
+        in bf16 where it is installed, the bundle is fp32 or int8-block and the processor is faster in
+        bfloat16 (AMX, or AMD's AVX512-BF16).
     :param inference_precision: number format in which OpenVINO multiplies, ``f32`` or ``bf16``; None is f32,
         with ``auto`` bf16. onnxruntime multiplies in the bundle's own.
     :param truncate_dim: keep only the first so many dimensions, one of the manifest's

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 import torch
 
+from cl_haystack.encoder.cpu import bfloat16_is_faster
 from cl_haystack.errors import ConfigurationError
 
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
@@ -29,8 +30,7 @@ def check_device(device: str) -> None:
 def resolve_precision(precision: Precision, device: str) -> Precision:
     """Return the precision that ``auto`` means on a device.
 
-    bf16 where the hardware computes in it: on a CPU with AVX512-BF16 it took 0.77 of the time at the same
-    quality (docs/experiments.md).
+    bf16 where the hardware is faster in it, at the same quality (docs/experiments.md).
 
     :param precision: as configured.
     :param device: ``cpu``, ``cuda`` or ``mps``.
@@ -43,21 +43,22 @@ def resolve_precision(precision: Precision, device: str) -> Precision:
         return precision
     if device == "cuda":
         return "bf16" if torch.cuda.is_bf16_supported() else "fp16"
-    return "bf16" if device == "cpu" and _cpu_computes_in_bf16() else "fp32"
+    return "bf16" if device == "cpu" and bfloat16_is_faster() else "fp32"
 
 
-def attention_of(device: str, max_length: int | None) -> str:
-    """Return the attention that trains quickest: plain where its matrix fits a CPU's caches.
+def attention_of(device: str, max_length: int | None, precision: Precision) -> str:
+    """Return the attention that trains quickest: on a CPU in bf16 the plain one, up to 512 tokens.
 
-    The plain one's way back is quicker than the fused one's: forward and back 2.06 against 2.27 s, 16 texts
-    of 256 tokens in bf16, one core, torch 2.15.
+    There the fused one's way back is slow: forward and back 2.27 against 2.06 s for 16 texts of 256 tokens,
+    one core, torch 2.15. In fp32 it is faster both ways: 2.55 against 3.36 s (another processor).
 
     :param device: ``cpu``, ``cuda`` or ``mps``.
     :param max_length: length limit of the model in tokens; None where it has none.
+    :param precision: what products are computed in.
     :returns: by transformers' name.
     """
-    plain = device == "cpu" and (max_length or _PLAIN_ATTENTION_TOKENS) <= _PLAIN_ATTENTION_TOKENS
-    return "eager" if plain else "sdpa"
+    short = (max_length or _PLAIN_ATTENTION_TOKENS) <= _PLAIN_ATTENTION_TOKENS
+    return "eager" if device == "cpu" and precision == "bf16" and short else "sdpa"
 
 
 def autocast(device: str, precision: Precision) -> contextlib.AbstractContextManager[Any]:
@@ -90,9 +91,3 @@ def plain_device_name(device: str) -> Iterator[None]:
         yield
     finally:
         del os.environ[_DEVICE_OF_ACCELERATE]
-
-
-def _cpu_computes_in_bf16() -> bool:
-    # Older torch does not tell: fp32 then.
-    capabilities: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
-    return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))

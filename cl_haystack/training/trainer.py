@@ -218,7 +218,7 @@ class ContrastiveTrainer:
             self._base_folder,
             max_length=self.config.max_length,
             device=self._device,
-            attention=attention_of(self._device, max_length),
+            attention=attention_of(self._device, max_length, self._precision),
             dropout=self._dropout,
             query_prefix=self.config.query_prefix,
             document_prefix=self.config.document_prefix,

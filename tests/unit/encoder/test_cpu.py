@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from cl_haystack.encoder.cpu import multiplies_bfloat16, multiplies_int8_exactly, usable_cores
+from cl_haystack.encoder.cpu import bfloat16_is_faster, multiplies_int8_exactly, usable_cores
 
 
 def machine(root: Path, siblings: list[str], **files: str) -> Path:
@@ -100,10 +100,19 @@ def test_only_x86_without_vnni_saturates(
 
 
 @pytest.mark.parametrize(
-    ("flag", "expected"), [("avx512_bf16", True), ("amx_bf16", True), ("avx512f", False)]
+    ("vendor", "flags", "expected"),
+    [
+        ("AuthenticAMD", "avx512_bf16", True),
+        ("AuthenticAMD", "avx512f", False),
+        ("GenuineIntel", "avx512_bf16 amx_bf16 amx_tile", True),
+        ("GenuineIntel", "avx512_bf16", False),
+    ],
 )
-def test_bfloat16_is_a_flag(tmp_path: Path, flag: str, expected: bool) -> None:
-    assert multiplies_bfloat16(tmp_path) is False
+def test_bfloat16_is_faster_with_amx_and_on_amd(
+    tmp_path: Path, vendor: str, flags: str, expected: bool
+) -> None:
+    assert bfloat16_is_faster(tmp_path) is False
     (tmp_path / "proc").mkdir()
-    (tmp_path / "proc/cpuinfo").write_text(f"flags : fpu {flag} sse\n")
-    assert multiplies_bfloat16(tmp_path) is expected
+    cpuinfo = f"processor\t: 0\nvendor_id\t: {vendor}\nflags\t\t: fpu {flags} sse\n"
+    (tmp_path / "proc/cpuinfo").write_text(f"{cpuinfo}\n{cpuinfo.replace('0', '1')}")
+    assert bfloat16_is_faster(tmp_path) is expected

@@ -76,10 +76,10 @@ def test_threads_share_one_model(bundle: Path) -> None:
 
 @needs_openvino
 def test_auto_takes_it_where_it_is_faster(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(openvino_engine, "multiplies_bfloat16", lambda: False)
+    monkeypatch.setattr(openvino_engine, "bfloat16_is_faster", lambda: False)
     with Encoder.load(bundle, engine="auto") as encoder:
         assert not isinstance(encoder._open()._engine, OpenVinoEngine)
-    monkeypatch.setattr(openvino_engine, "multiplies_bfloat16", lambda: True)
+    monkeypatch.setattr(openvino_engine, "bfloat16_is_faster", lambda: True)
     with Encoder.load(bundle, engine="auto") as encoder:
         assert isinstance(encoder._open()._engine, OpenVinoEngine)
     assert [openvino_engine.is_faster(name) for name in ("int8-block", "int8", "fp16")] == [

@@ -8,7 +8,13 @@ import torch
 
 from cl_haystack.errors import ConfigurationError
 from cl_haystack.training import ContrastiveTrainer, device
-from cl_haystack.training.device import autocast, plain_device_name, resolve_precision
+from cl_haystack.training.device import (
+    Precision,
+    attention_of,
+    autocast,
+    plain_device_name,
+    resolve_precision,
+)
 from tests.unit.training.runs import changed
 
 
@@ -26,24 +32,37 @@ def test_fp16_on_a_cpu_is_refused_before_a_model_is_loaded(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize(
-    ("on", "capabilities", "cuda_bf16", "expected"),
+    ("on", "cpu_faster", "cuda_bf16", "expected"),
     [
-        ("cpu", {"avx512_bf16": True}, False, "bf16"),
-        ("cpu", {"amx_bf16": True}, False, "bf16"),
-        ("cpu", {"avx512_f": True}, False, "fp32"),
-        ("cpu", {}, False, "fp32"),
-        ("cuda", {}, True, "bf16"),
-        ("cuda", {}, False, "fp16"),
-        ("mps", {}, False, "fp32"),
+        ("cpu", True, False, "bf16"),
+        ("cpu", False, True, "fp32"),
+        ("cuda", False, True, "bf16"),
+        ("cuda", True, False, "fp16"),
+        ("mps", True, True, "fp32"),
     ],
 )
-def test_auto_takes_what_the_hardware_computes_in(
-    monkeypatch: pytest.MonkeyPatch, on: str, capabilities: dict[str, bool], cuda_bf16: bool, expected: str
+def test_auto_takes_what_the_hardware_is_fastest_in(
+    monkeypatch: pytest.MonkeyPatch, on: str, cpu_faster: bool, cuda_bf16: bool, expected: str
 ) -> None:
-    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities, raising=False)
+    monkeypatch.setattr(device, "bfloat16_is_faster", lambda: cpu_faster)
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: cuda_bf16)
     assert resolve_precision("auto", on) == expected
     assert resolve_precision("fp32", on) == "fp32"
+
+
+@pytest.mark.parametrize(
+    ("on", "max_length", "precision", "expected"),
+    [
+        ("cpu", 256, "bf16", "eager"),
+        ("cpu", 513, "bf16", "sdpa"),
+        ("cpu", None, "fp32", "sdpa"),
+        ("cuda", 256, "bf16", "sdpa"),
+    ],
+)
+def test_attention_is_plain_where_its_way_back_is_quicker(
+    on: str, max_length: int | None, precision: Precision, expected: str
+) -> None:
+    assert attention_of(on, max_length, precision) == expected
 
 
 def test_autocast_computes_products_in_that_precision() -> None:
