@@ -67,7 +67,8 @@ class TrainingConfig(BaseModel):
         (docs/experiments.md).
     :param lora_rank: train low-rank adapters of this rank only (needs the extra [lora]), merged into the
         weights at the end; 0 trains all weights.
-    :param precision: ``auto`` computes in bf16 where the hardware is faster in it; weights, pooling and loss are fp32.
+    :param precision: ``auto`` computes in bf16 where the hardware is faster in it; weights, pooling and loss
+        are fp32.
     :param compile: compile the transformer with torch.compile.
     :param num_workers: processes that tokenize; 0 does it between two steps.
     :param evaluations: evaluations during training, evenly spread, the last at the end; needs a task.
