@@ -5,11 +5,14 @@ Markdown with its headings, so that pairs of a heading and its section can be ma
 """
 
 import os
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
+
+import yaml
 
 from cl_haystack.data.patterns import HEADING
 from cl_haystack.data.records import CorpusDocument
@@ -20,9 +23,11 @@ if TYPE_CHECKING:
 
 
 _HTML = (".html", ".htm")
-_WITH_HEADINGS = (".md", ".markdown", *_HTML)  # a line of others that begins with # is a comment, or anything
+_MARKDOWN = (".md", ".markdown")
+_WITH_HEADINGS = (*_MARKDOWN, *_HTML)  # a line of others that begins with # is a comment, or anything
 ENDINGS = (*_WITH_HEADINGS, ".txt", ".rst", ".py")
 """Files that are read; all others are counted."""
+_FRONT_MATTER = re.compile(r"\A---[ \t]*\n(?P<yaml>.*?\n)---[ \t]*(?:\n|\Z)", re.DOTALL)
 
 
 @dataclass
@@ -42,8 +47,8 @@ class FolderCounts:
 def read_folder(folder: str | Path, counts: FolderCounts) -> Iterator[CorpusDocument]:
     """Read the documents of a folder and all below, in the order of their names.
 
-    The path below the folder is the id; the title is the heading that Markdown or HTML begins with, or the
-    name of the file.
+    The path below the folder is the id. The title is the one that Markdown states in front matter, the
+    heading that Markdown or HTML begins with, the title of an HTML page, or the name of the file.
 
     :param folder: the folder.
     :param counts: where the counts go.
@@ -65,10 +70,13 @@ def read_folder(folder: str | Path, counts: FolderCounts) -> Iterator[CorpusDocu
         is_html = ending in _HTML
         if is_html not in converters:
             converters[is_html] = _html_converter() if is_html else _text_converter()
-        text = _convert(path, converters[is_html])
+        text, stated = _convert(path, converters[is_html]), ""
+        if ending in _MARKDOWN:
+            text, stated = _without_front_matter(text)
         if text.strip():
             counts.documents += 1
-            yield CorpusDocument(id=name, title=_title(text, name), text=text)
+            title = stated or _heading(text, ending) or (_page_title(path) if is_html else "")
+            yield CorpusDocument(id=name, title=title or _words_of(name), text=text)
         else:
             counts.unreadable.append(name)
 
@@ -89,7 +97,8 @@ def from_haystack_documents(documents: "Iterable[Document]") -> Iterator[CorpusD
 
 def _convert(path: Path, converter: Any) -> str:
     found = converter.run(sources=[path])["documents"]
-    return "\n\n".join(document.content or "" for document in found)
+    text = "\n\n".join(document.content or "" for document in found)
+    return text.replace("\r\n", "\n")  # of Windows
 
 
 def _text_converter() -> Any:
@@ -108,7 +117,31 @@ def _html_converter() -> Any:
     return HTMLToDocument(extraction_kwargs={"output_format": "markdown", "include_formatting": True})
 
 
-def _title(text: str, name: str) -> str:
-    path = PurePath(name)
-    heading = HEADING.match(text.lstrip()) if path.suffix.lower() in _WITH_HEADINGS else None
-    return heading["text"] if heading else path.stem.replace("_", " ").replace("-", " ")
+def _without_front_matter(text: str) -> tuple[str, str]:
+    """Cut off the YAML that makers of sites put before Markdown; return the rest, and the title it states."""
+    found = _FRONT_MATTER.match(text)
+    try:
+        facts = yaml.safe_load(found["yaml"]) if found else None
+    except (yaml.YAMLError, ValueError, RecursionError):  # a date that is none is a ValueError
+        facts = None
+    if found is None or not isinstance(facts, dict):
+        return text, ""
+    title = facts.get("title")
+    return text[found.end() :], title.strip() if isinstance(title, str) else ""
+
+
+def _heading(text: str, ending: str) -> str:
+    heading = HEADING.match(text.lstrip()) if ending in _WITH_HEADINGS else None
+    return heading["text"] if heading else ""
+
+
+def _page_title(path: Path) -> str:
+    """Return the title that a page states, which may stand outside of what it says."""
+    import trafilatura
+
+    metadata = trafilatura.extract_metadata(path.read_text(encoding="utf-8", errors="replace"))
+    return (metadata.title or "") if metadata else ""
+
+
+def _words_of(name: str) -> str:
+    return PurePath(name).stem.replace("_", " ").replace("-", " ")

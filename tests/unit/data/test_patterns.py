@@ -157,6 +157,38 @@ def test_titles_are_headings_of_markdown_alone(tmp_path):
     assert len(list(pairs_from_corpus(documents, PairCounts()))) == len(documents)
 
 
+@pytest.mark.parametrize(
+    ("front", "title", "starts"),
+    [
+        ('---\ntitle: "Pay: later"\ntags: [a, b]\n---\n', "Pay: later", "## Why"),
+        ("---\ntitle: 2026-99-99\n---\n", "", "---"),  # no date, so no YAML
+        ("---\ntitle: 7\n---\n", "Why", "## Why"),
+        ("---\na: [\n---\n", "", "---"),
+        ("---\nJust between two rules.\n---\n", "", "---"),
+        ("---\r\ntitle: Pay\r\n---\r\n", "Pay", "## Why"),
+    ],
+)
+def test_front_matter_states_the_title_and_is_no_text(tmp_path, front, title, starts):
+    (tmp_path / "a-b.md").write_bytes(f"{front}## Why\n{INSTALL}\n".encode())
+    [found] = read_folder(tmp_path, FolderCounts())
+    assert found.title == (title or "a b")
+    assert found.text.startswith(starts)
+    assert "\r" not in found.text
+
+
+def test_a_page_whose_heading_is_outside_of_its_text_has_its_title(tmp_path):
+    pytest.importorskip("trafilatura")
+    body = "<p>Parcels to islands leave our store before noon and take two days longer than others.</p>" * 2
+    for name, head, top in (
+        ("a", "<title>Islands - Shop</title>", "<header><h1>To islands</h1></header>"),
+        ("b", "<title>Islands - Shop</title>", ""),
+        ("c-d", "", ""),
+    ):
+        page = f"<html><head>{head}</head><body>{top}<main>{body}</main></body></html>"
+        (tmp_path / f"{name}.html").write_text(page)
+    assert [d.title for d in read_folder(tmp_path, FolderCounts())] == ["To islands", "Islands", "c d"]
+
+
 def test_the_heading_that_is_the_title_is_not_in_its_positive():
     below = f"{INSTALL} Then start it, and look into the log for what it said."
     given = document(f"\n# Set  it up #\n\n{below}", "Set it up")
