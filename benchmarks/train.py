@@ -6,9 +6,9 @@
 Pairs are summary → body of the standard library's docs, bodies joined to the length of an abstract. Each side
 trains as it does by default: sentence-transformers with MultipleNegativesRankingLoss (with
 ``--mini-batch-size`` the cached one) in fp32 and with the model's dropout, ours with InfoNCE in both
-directions, in bf16 where the hardware is faster in it, and without dropout; ``--equal`` makes ours compute what theirs
-does (fp32, dropout). Each round trains each side once, so a machine that slows down slows both. The ratio is
-what counts; benchmarks/quality.py compares quality.
+directions, in bf16 where the hardware is faster in it, and without dropout; ``--equal`` makes ours compute
+what theirs does (fp32, dropout). Each round trains each side once, so a machine that slows down slows both.
+The ratio is what counts; benchmarks/quality.py compares quality.
 """
 
 import argparse
