@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from cl_haystack.data.patterns import HEADING
+from cl_haystack.data.markdown import HEADING, plain
 from cl_haystack.data.records import CorpusDocument
 from cl_haystack.errors import DataError, MissingExtraError
 
@@ -132,7 +132,7 @@ def _without_front_matter(text: str) -> tuple[str, str]:
 
 def _heading(text: str, ending: str) -> str:
     heading = HEADING.match(text.lstrip()) if ending in _WITH_HEADINGS else None
-    return heading["text"] if heading else ""
+    return plain(heading["text"]) if heading else ""
 
 
 def _page_title(path: Path) -> str:

@@ -15,9 +15,9 @@ from cl_haystack.data.patterns import (
     PATTERNS,
     definition_pairs,
     docstring_pairs,
-    question_pairs,
     section_pairs,
 )
+from cl_haystack.data.questions import question_pairs
 
 INSTALL = "Run the installer and follow the steps."
 
@@ -69,9 +69,31 @@ def test_questions_stand_out_as_headings_items_and_in_bold():
     ]
 
 
+def test_a_question_may_take_several_lines_and_is_one_only_if_answered():
+    text = (
+        "Q: How do I reset what\nI set before that?\nA: Hold the button\nfor ten seconds.\n\n"
+        "**Q: Reset the device**\n\n**A:** Hold the button for ten seconds.\n\n"
+        "Question: which rate is best. Setup: two cores\nand one seed, nothing else is known.\n\n"
+        "Where is it then?\n\n## Rules that hold for all of them\n\n"
+        "Expression → a | b | ?\nand so on and on and on.\n\n"
+        "1. **4.1.** What is a heap?\n2. **4.2.** Trees and Forests\n3. **4.3.** Lists\n"
+    )
+    assert list(question_pairs(document(text))) == [
+        ("How do I reset what I set before that?", "Hold the button\nfor ten seconds."),
+        ("Reset the device", "Hold the button for ten seconds."),
+    ]
+
+
+def test_headings_lose_what_marks_them_up():
+    text = f"## The `__init__` of **[Heaps](heap.md)** <a id='h'></a>{{#heap}}\n{INSTALL}\n"
+    assert list(section_pairs(document(text))) == [("Guide The __init__ of Heaps", INSTALL)]
+
+
 def test_definitions_say_what_something_is():
     text = "A binary heap is a tree in which parents are smaller. It is a list. "
-    text += "This is a thing which we do not want."
+    text += "This is a thing which we do not want. None of them is a signature of any kind at all. "
+    text += "Because heaps are the quickest way, take them. Remember that a heap is a tree, always. "
+    text += "The second reason is that it is the offset in bytes."
     assert list(definition_pairs(document(text))) == [
         ("What is a binary heap?", "A binary heap is a tree in which parents are smaller. It is a list.")
     ]
