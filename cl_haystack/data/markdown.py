@@ -1,7 +1,9 @@
 """Markdown by its lines: headings outside of code, and what a heading says without its marks."""
 
 import re
+from bisect import bisect_right
 from collections.abc import Iterator
+from operator import itemgetter
 
 HEADING = re.compile(r"^(?P<marks>#{1,6})[ \t]+(?P<text>.+?)[ \t]*#*[ \t]*$", re.MULTILINE)
 _FENCE = re.compile(r"^(```|~~~).*?^\1[^\n]*$", re.MULTILINE | re.DOTALL)
@@ -19,7 +21,8 @@ def outside_code(pattern: re.Pattern[str], text: str) -> Iterator[re.Match[str]]
     """
     code = [found.span() for found in _FENCE.finditer(text)]
     for found in pattern.finditer(text):
-        if not any(start <= found.start() < end for start, end in code):
+        before = bisect_right(code, found.start(), key=itemgetter(0))  # blocks that begin no later
+        if not before or found.start() >= code[before - 1][1]:
             yield found
 
 

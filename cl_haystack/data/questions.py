@@ -9,6 +9,7 @@ from cl_haystack.data.records import CorpusDocument
 
 _MIN_ANSWER_WORDS = 5
 _QUESTION_WORDS = range(3, 41)
+_MAX_CHARS = 1_000  # of a line that is looked at: a text may be one of megabytes
 _EMPTY_LINES = re.compile(r"\n\s*\n")
 _LINE = re.compile(r"^.+$", re.MULTILINE)
 _ITEM = re.compile(r"^(?:[-*+•]|\d{1,3}[.)])\s+")
@@ -67,13 +68,15 @@ def _blocks(text: str) -> list[str]:
         cuts.update(heading.span())
     for found in outside_code(_LINE, text):
         line = found[0].strip()
-        if _is_question(line) and any(mark.match(line) for mark in (_MARK, _BOLD, _Q)):
+        if any(mark.match(line) for mark in (_MARK, _BOLD, _Q)) and _is_question(line):
             cuts.add(found.start())
     parts = (text[start:end].strip() for start, end in pairwise(sorted(cuts)))
     return [part for part in parts if part]
 
 
 def _is_question(line: str) -> bool:
+    if len(line) > _MAX_CHARS:
+        return False
     if _Q.match(_MARK.sub("", line)):
         return True
     text = _text(line)
