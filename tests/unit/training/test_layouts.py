@@ -9,11 +9,13 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from cl_haystack.data import Pair
 from cl_haystack.errors import CheckpointError
-from cl_haystack.training import SentenceEncoder
+from cl_haystack.training import ContrastiveTrainer, SentenceEncoder
 from cl_haystack.training.checkpoint import read_layout, space_weights
 from tests.tiny_architectures import ARCHITECTURES, MAX_LENGTH, TEXTS, make_tiny_transformer
 from tests.tiny_model import make_tiny_checkpoint
+from tests.unit.training.runs import changed
 
 PROMPTS = {"query": "query: ", "document": "passage: "}
 POOLINGS = ["cls", "max", "mean", "mean_sqrt_len_tokens", "weightedmean", "lasttoken"]
@@ -69,6 +71,19 @@ def test_architectures(tmp_path: Path, architecture: str) -> None:
     ours = assert_read_and_written(tmp_path, theirs)
     assert ours.max_length == theirs.max_seq_length == MAX_LENGTH
     assert max(len(text.ids) for text in ours.tokenizer.tokenize(TEXTS)) == MAX_LENGTH
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_every_architecture_is_trained_in_every_precision_of_a_cpu(
+    tmp_path: Path, architecture: str, precision: str
+) -> None:
+    make_theirs(tmp_path, architecture)
+    trainer = ContrastiveTrainer(
+        tmp_path / "theirs", config=changed(precision=precision, batch_size=2, num_epochs=1)
+    )
+    report = trainer.train([Pair(anchor=text, positive=f"{text} too") for text in TEXTS if text])
+    assert np.isfinite(report.last_loss)
 
 
 @pytest.mark.parametrize(("architecture", "positions"), [("bert", 40), ("roberta", 38), ("mpnet", 38)])
