@@ -10,11 +10,10 @@ from dataclasses import replace
 
 from cl_haystack.data.markdown import HEADING, outside_code, plain
 from cl_haystack.data.normalization import normalized
-from cl_haystack.data.questions import question_pairs
+from cl_haystack.data.questions import is_body, question_pairs
 from cl_haystack.data.records import CorpusDocument
 from cl_haystack.data.sentences import sentence_spans
 
-_MIN_BODY_WORDS = 5
 _DEFINITION = re.compile(
     r"^(?:(?P<article>An?|The)\s+)?(?P<term>[\w][\w'/-]*(?: [\w][\w'/-]*){0,4}) "
     r"(?P<verb>is|are) (?:an?|the|any|one of the) (?P<what>.{20,})$"
@@ -55,7 +54,7 @@ def section_pairs(document: CorpusDocument) -> Iterator[Texts]:
     for heading, following in zip(headings, [*headings[1:], None], strict=False):
         end = len(document.text) if following is None else following.start()
         section = document.text[heading.end() : end].strip()
-        if _is_body(section):
+        if is_body(section):
             name = plain(heading["text"])
             above = "" if heading["marks"] == "#" else document.title
             yield f"{above} {name}".strip(), section
@@ -90,7 +89,7 @@ def docstring_pairs(document: CorpusDocument) -> Iterator[Texts]:
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
             text = ast.get_docstring(node)
             name = " ".join(re.findall(r"[A-Z]?[a-z0-9]+|[A-Z]+(?![a-z])", node.name)).casefold()
-            if text and name and _is_body(text):
+            if text and name and is_body(text):
                 names = [] if isinstance(node, ast.ClassDef) else [a.arg for a in node.args.args]
                 of = ", ".join(argument for argument in names if argument not in ("self", "cls"))
                 yield f"{name} of {of}" if of else name, text
@@ -106,7 +105,3 @@ PATTERNS: dict[str, Callable[[CorpusDocument], Iterator[Texts]]] = {
 
 def _is_term(words: list[str]) -> bool:
     return words[0] not in _NO_TERMS and _NEVER_IN_TERMS.isdisjoint(words)
-
-
-def _is_body(text: str) -> bool:
-    return len(text.split()) >= _MIN_BODY_WORDS

@@ -7,7 +7,7 @@ from itertools import pairwise, takewhile
 from cl_haystack.data.markdown import HEADING, outside_code, plain
 from cl_haystack.data.records import CorpusDocument
 
-_MIN_ANSWER_WORDS = 5
+_MIN_BODY_WORDS = 5
 _QUESTION_WORDS = range(3, 41)
 _MAX_CHARS = 1_000  # of a line that is looked at: a text may be one of megabytes
 _EMPTY_LINES = re.compile(r"\n\s*\n")
@@ -47,7 +47,7 @@ def question_pairs(document: CorpusDocument) -> Iterator[tuple[str, str]]:
         is_said = question.endswith("?") or _A.match(first)
         is_item = _ITEM.match(block)  # of a table of contents, perhaps: the next entry is no answer
         answer = "\n".join([_A.sub("", first), *others]).strip()
-        if is_said and _has_words(answer) and (not is_item or _has_words(first)):
+        if is_said and is_body(answer) and (not is_item or is_body(first)):
             yield question, answer
 
 
@@ -89,5 +89,6 @@ def _text(line: str) -> str:
     return _SECTION.sub("", _Q.sub("", text))
 
 
-def _has_words(text: str) -> bool:
-    return len(text.split()) >= _MIN_ANSWER_WORDS
+def is_body(text: str) -> bool:
+    """Tell whether a text is long enough to answer anything: five words."""
+    return len(text.split()) >= _MIN_BODY_WORDS

@@ -64,7 +64,7 @@ def read_records(path: Path, on_fault: OnFault = refuse) -> Records:
     """
     reader = _reader_of(path)
     if reader is _read_table:
-        return _read_cells(path, on_fault, _check_unique)
+        return _read_cells(path, on_fault, separator_of(path), _check_unique)
     return reader(path, on_fault)
 
 
@@ -100,19 +100,19 @@ def _parse(records: Records, path: Path, on_fault: OnFault) -> Iterator[tuple[in
 
 
 def _read_table(path: Path, on_fault: OnFault) -> Records:
-    for line, cells in _read_cells(path, on_fault, _check_header):
+    delimiter = separator_of(path)
+    for line, cells in _read_cells(path, on_fault, delimiter, _check_header):
         try:
             record = _table_record(cells, path, line)
         except DataError as fault:
-            on_fault(fault, separator_of(path).join(cells.values()).encode())
+            on_fault(fault, delimiter.join(cells.values()).encode())
         else:
             yield line, record
 
 
 def _read_cells(
-    path: Path, on_fault: OnFault, check_header: Callable[[list[str], Path, int], list[str]]
+    path: Path, on_fault: OnFault, delimiter: str, check_header: Callable[[list[str], Path, int], list[str]]
 ) -> Iterator[tuple[int, dict[str, str]]]:
-    delimiter = separator_of(path)
     header: list[str] | None = None
     empty = True
     for line, cells in CsvRows(path, delimiter, on_fault):

@@ -45,7 +45,7 @@ def multiplies_int8_exactly(root: Path = Path("/")) -> bool:
     """
     if platform.machine().lower() not in ("x86_64", "amd64", "i386", "i686"):
         return True
-    return not _FAST_INT8_FLAGS.isdisjoint(_processor(root).get("flags", "").split())
+    return not _FAST_INT8_FLAGS.isdisjoint(_flags(_processor(root)))
 
 
 def bfloat16_is_faster(root: Path = Path("/")) -> bool:
@@ -58,7 +58,7 @@ def bfloat16_is_faster(root: Path = Path("/")) -> bool:
     :returns: False also where the processor cannot be read.
     """
     processor = _processor(root)
-    flags = processor.get("flags", "").split()
+    flags = _flags(processor)
     return "amx_bf16" in flags or ("avx512_bf16" in flags and processor.get("vendor_id") == "AuthenticAMD")
 
 
@@ -67,6 +67,10 @@ def _processor(root: Path) -> dict[str, str]:
     first, _, _ = _read(root / "proc/cpuinfo").partition("\n\n")
     named = (line.partition(":") for line in first.splitlines())
     return {name.strip(): value.strip() for name, _, value in named}
+
+
+def _flags(processor: dict[str, str]) -> list[str]:
+    return processor.get("flags", "").split()
 
 
 def _cgroup_cpus(root: Path, unlimited: int) -> int:
