@@ -10,7 +10,7 @@ from cl_haystack.cli.query import Mode
 
 _FOR_RETRIEVAL = (
     *("--split", "--top-k", "--index", "--mode", "--filters", "--url"),
-    *("--trained-on", "--control", "--variant", "--curve", "--save-run", "--mteb"),
+    *("--other-seed", "--trained-on", "--control", "--variant", "--curve", "--save-run", "--mteb"),
 )
 
 
@@ -29,6 +29,13 @@ def evaluate(
             help="A folder with corpus.jsonl, queries.jsonl, qrels/; or a file of pairs with score or label.",
         ),
     ],
+    other_seed: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="BUNDLE|CHECKPOINT|RUN",
+            help="The same training with another seed: figures are means over seeds; repeatable.",
+        ),
+    ] = None,
     split: Annotated[str, typer.Option(help="Which judgements: qrels/SPLIT.tsv.")] = "test",
     index: Annotated[
         str | None,
@@ -41,10 +48,10 @@ def evaluate(
     ] = None,
     url: Annotated[str | None, typer.Option(help="Address of OpenSearch (default: $OPENSEARCH_URL).")] = None,
     baseline: Annotated[
-        str | None,
+        list[str] | None,
         typer.Option(
             metavar="BUNDLE|CHECKPOINT|RUN",
-            help="Compare with this, searched exactly, on the same queries or pairs.",
+            help="Compare with this, searched exactly, on the same queries or pairs; repeated: seeds of it.",
         ),
     ] = None,
     trained_on: Annotated[
@@ -70,7 +77,7 @@ def evaluate(
         list[str] | None,
         typer.Option(
             metavar="PAIRS=RUN",
-            help="Run file of the model after so many pairs, for the learning curve; repeatable.",
+            help="Run file of the model after so many pairs, for the learning curve; repeatable, seeds too.",
         ),
     ] = None,
     calibrate: Annotated[
@@ -84,7 +91,8 @@ def evaluate(
         Path | None, typer.Option(metavar="OUT.html", help="Write a report for people.")
     ] = None,
     save_run: Annotated[
-        Path | None, typer.Option(metavar="RUN", help="Write what was found as a TREC run file.")
+        Path | None,
+        typer.Option(metavar="RUN", help="Write what the (first) model found as a TREC run file."),
     ] = None,
     mteb: Annotated[
         Path | None,
@@ -99,33 +107,45 @@ def evaluate(
 
     cl-haystack evaluate bundle scifact --split test --baseline base-bundle --report report.html
 
+    cl-haystack evaluate seed-1 scifact --other-seed seed-2 --other-seed seed-3 --baseline base-bundle
+
     cl-haystack evaluate bundle duplicates.jsonl --calibrate duplicate=0.95
     """
     from cl_haystack.cli import evaluate_pairs, evaluate_retrieval
 
     if data.is_file():
         _refuse(context, _FOR_RETRIEVAL, "is for retrieval: give a BEIR directory")
+        if len(baseline or ()) > 1:
+            raise typer.BadParameter("seeds are for retrieval; name one", param_hint="--baseline")
         evaluate_pairs.run(
-            model, data, baseline=baseline, calibrate=calibrate or [], report=report, as_json=as_json
+            model,
+            data,
+            baseline=baseline[0] if baseline else None,
+            calibrate=calibrate or [],
+            report=report,
+            as_json=as_json,
         )
         return
     _refuse(context, ["--calibrate"], "needs a file of labelled pairs")
     if index is None:
         _refuse(context, ["--mode", "--filters", "--url"], "needs --index")
-    if baseline is None:
+    else:
+        _refuse(context, ["--other-seed"], "is no option with --index, which holds the vectors of one model")
+    if not baseline:
         _refuse(context, ["--trained-on", "--control"], "compares: name a --baseline")
     if report is None:
         _refuse(context, ["--variant", "--curve"], "is shown in the report: name one with --report")
     evaluate_retrieval.run(
         evaluate_retrieval.Request(
             model=model,
+            other_seeds=tuple(other_seed or ()),
             directory=data,
             split=split,
             index=index,
             mode=mode,
             filters=filters,
             url=url,
-            baseline=baseline,
+            baselines=tuple(baseline or ()),
             trained_on=trained_on,
             control=control,
             variants=tuple(variant or ()),

@@ -11,7 +11,14 @@ from rich.markup import escape
 
 from cl_haystack.cli.console import err, out, print_json, progress_bar
 from cl_haystack.cli.evaluate_output import circumstances, comparisons_json, intervals_json, print_figures
-from cl_haystack.cli.evaluate_systems import Opened, System, evaluate_system, open_system, open_systems
+from cl_haystack.cli.evaluate_systems import (
+    Opened,
+    System,
+    evaluate_seeds,
+    evaluate_system,
+    open_system,
+    open_systems,
+)
 from cl_haystack.cli.models import describe_model, graph_bytes, is_run_file, open_index_of, training_of
 from cl_haystack.cli.query import Mode
 from cl_haystack.cli.search_options import parse_filters
@@ -31,13 +38,14 @@ class Request:
     """What was asked for on the command line."""
 
     model: str
+    other_seeds: tuple[str, ...]
     directory: Path
     split: str
     index: str | None
     mode: Mode
     filters: str | None
     url: str | None
-    baseline: str | None
+    baselines: tuple[str, ...]
     trained_on: Path | None
     control: Path | None
     variants: tuple[str, ...]
@@ -75,20 +83,20 @@ def run(request: Request) -> None:
     curve_runs = [_curve_point(text) for text in request.curve]
     task = read_beir(request.directory, request.split)
     others = _others(request, task)
-    before, model, variants = _open_all(request)
+    before, seeds, variants = _open_all(request)
     curve = _curve(task, curve_runs, request.top_k)
-    systems = [evaluate_system(task, opened, request.top_k) for opened in before]
+    systems = [evaluate_seeds(task, before, request.top_k)] if before else []
     systems += [
-        _evaluate_on_index(task, request, model)
+        _evaluate_on_index(task, request, seeds[0])
         if request.index
-        else evaluate_system(task, model, request.top_k)
+        else evaluate_seeds(task, seeds, request.top_k)
     ]
     result = systems[-1].result
     if request.save_run:
         write_run(request.save_run, result.run, label=result.label)
     if request.mteb:
         write_mteb(request.mteb, task, result)
-    study = _study(request, task, systems, others, [*before, model])
+    study = _study(request, task, systems, others, [before, seeds])
     if request.report:
         study = replace(study, curve=curve, **_for_the_report(request, task, systems, variants))
         write_report(request.report, retrieval_report(study))
@@ -106,20 +114,21 @@ def _check(request: Request) -> None:
     from cl_haystack.evaluation.drawing import require_matplotlib
     from cl_haystack.evaluation.significance import require_scipy
 
-    if request.baseline or request.report:
+    if request.baselines or request.report:
         require_scipy()
     if request.report:
         require_matplotlib()
-    if request.control and any(is_run_file(str(name)) for name in (request.model, request.baseline)):
+    if request.control and any(map(is_run_file, [request.model, *request.other_seeds, *request.baselines])):
         problem = "asks the models once more, and a run file answers the queries of one task; give models"
         raise typer.BadParameter(problem, param_hint="--control")
 
 
-def _open_all(request: Request) -> tuple[list[Opened], Opened, list[Opened]]:
-    """Open baseline, model and variants, so that a name that is none is told before the work."""
-    opened = open_systems([*filter(None, [request.baseline]), request.model, *request.variants])
-    place = 1 if request.baseline else 0
-    return opened[:place], opened[place], opened[place + 1 :]
+def _open_all(request: Request) -> tuple[list[Opened], list[Opened], list[Opened]]:
+    """Open baselines, seeds and variants, so that a name that is none is told before the work."""
+    groups = (request.baselines, (request.model, *request.other_seeds), request.variants)
+    opened = iter(open_systems([name for group in groups for name in group]))
+    before, seeds, variants = ([next(opened) for _ in group] for group in groups)
+    return before, seeds, variants
 
 
 def _evaluate_on_index(task: "RetrievalTask", request: Request, model: Opened) -> System:
@@ -176,10 +185,11 @@ def _study(
     task: "RetrievalTask",
     systems: Sequence[System],
     others: Others,
-    models: Sequence[Opened],
+    models: Sequence[Sequence[Opened]],
 ) -> "RetrievalStudy":
     from cl_haystack.evaluation.retrieval_report import RetrievalStudy
-    from cl_haystack.evaluation.rows import system_row
+    from cl_haystack.evaluation.rows import PRIMARY_METRIC, system_row
+    from cl_haystack.evaluation.seeds import describe_seeds
 
     *before, system = systems
     many = system.result.num_queries > 1
@@ -192,12 +202,13 @@ def _study(
     untold = [] if many else ["a single judged query: neither intervals nor comparisons can be told"]
     if before and many:
         study["comparisons"], untold = _comparisons(request, others, systems, models)
-    study["notes"] = [*others.notes, *untold]
+    seeds = [describe_seeds(s.result, PRIMARY_METRIC) for s in systems if s.result.seeds]
+    study["notes"] = [*seeds, *others.notes, *untold]
     return RetrievalStudy(**study)
 
 
 def _comparisons(
-    request: Request, others: Others, systems: Sequence[System], models: Sequence[Opened]
+    request: Request, others: Others, systems: Sequence[System], models: Sequence[Sequence[Opened]]
 ) -> "tuple[list[ComparisonRow], list[str]]":
     """Compare on all queries, on their parts and on the control; and say of which nothing can be told."""
     from cl_haystack.evaluation.rows import comparison_row
@@ -213,7 +224,7 @@ def _comparisons(
     if (control := others.control) is not None:
         name = f"control: {control.name}"
         if len(control.queries) > 1:
-            before, result = (evaluate_system(control, model, request.top_k).result for model in models)
+            before, result = (evaluate_seeds(control, seeds, request.top_k).result for seeds in models)
             rows.append(comparison_row(result, before, on=name))
         else:
             too_few[name] = len(control.queries)
@@ -233,7 +244,8 @@ def _for_the_report(
             with progress_bar(f"drawing {system.result.label}") as on_progress:
                 label = system.result.label
                 vectors.append(encode_sample(sample, system.encoder, label, on_progress=on_progress))
-    models = {"model": request.model} | ({"baseline": request.baseline} if request.baseline else {})
+    models = _numbered("model", [request.model, *request.other_seeds])
+    models |= _numbered("baseline", request.baselines)
     trained = {s.result.label: training_of(s.encoder) for s in systems}
     return {
         "sample": sample,
@@ -243,6 +255,11 @@ def _for_the_report(
         "provenance": {name: describe_model(value) for name, value in models.items()}
         | circumstances(request.directory),
     }
+
+
+def _numbered(name: str, models: Sequence[str]) -> dict[str, str]:
+    """Name the seeds of a training: ``model``, ``model, seed 2``."""
+    return {f"{name}, seed {number}" if number > 1 else name: m for number, m in enumerate(models, start=1)}
 
 
 def _variants(

@@ -64,3 +64,11 @@ def evaluate_system(task: "RetrievalTask", opened: Opened, top_k: int) -> System
     with progress_bar(f"evaluating {label}") as on_progress:
         result = evaluate_retrieval(task, encoder, label=label, top_k=top_k, on_progress=on_progress)
     return System(result, encoder)
+
+
+def evaluate_seeds(task: "RetrievalTask", seeds: Sequence[Opened], top_k: int) -> System:
+    """Evaluate one system, or the mean of several seeds, of which the first gives the encoder."""
+    from cl_haystack.evaluation.seeds import mean_over_seeds
+
+    found = [evaluate_system(task, opened, top_k) for opened in seeds]
+    return System(mean_over_seeds([system.result for system in found]), found[0].encoder)

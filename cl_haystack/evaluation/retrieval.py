@@ -60,6 +60,8 @@ class RetrievalResult(BaseModel):
     """Only where queries were asked one at a time."""
     oddities: tuple[str, ...] = ()
     """What makes the figures smaller or odd, beside what the task itself tells."""
+    seeds: tuple[dict[str, float], ...] = ()
+    """Metrics of each seed, where these are means over several trainings."""
 
     def to_json(self, path: str | Path) -> None:
         """Write the result to a file, to be read back with :meth:`from_json`.

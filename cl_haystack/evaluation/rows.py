@@ -1,11 +1,13 @@
 """From results to what people read: rows of the tables, the gains by query, the conclusion in a sentence."""
 
+from collections import defaultdict
 from collections.abc import Collection, Sequence
 
 from cl_haystack.evaluation.metrics import metric_name
 from cl_haystack.evaluation.parts import ComparisonRow, CurvePoint, Gains, SystemRow
 from cl_haystack.evaluation.report import p_value, points
 from cl_haystack.evaluation.retrieval import RetrievalResult
+from cl_haystack.evaluation.seeds import mean_over_seeds
 from cl_haystack.evaluation.significance import compare, mean_interval, metric_values, paired_bootstrap
 
 PRIMARY_METRIC = "ndcg@10"
@@ -74,14 +76,22 @@ def gains(result: RetrievalResult, baseline: RetrievalResult, metric: str = PRIM
 def learning_curve(results: Sequence[tuple[int, RetrievalResult]], metric: str) -> list[CurvePoint]:
     """Put results into the order of their training sets.
 
-    :param results: number of training pairs, 0 for the base model, and the evaluation after it.
+    :param results: number of training pairs, 0 for the base model, and the evaluation after it; of
+        several with one number, the seeds of a training, the mean is shown.
     :param metric: what to show.
-    :returns: one point a result, with its interval where there are two queries or more.
+    :returns: one point a number of pairs, with its interval where there are two queries or more.
+    :raises DataError: seeds were not evaluated on the same queries.
     :raises MissingExtraError: scipy is not installed.
     """
+    by_size = defaultdict(list)
+    for num_pairs, result in results:
+        by_size[num_pairs].append(result)
     return [
-        CurvePoint(num_pairs=num_pairs, value=mean_interval(metric_values(result.per_query, metric)))
-        for num_pairs, result in sorted(results, key=lambda item: item[0])
+        CurvePoint(
+            num_pairs=num_pairs,
+            value=mean_interval(metric_values(mean_over_seeds(seeds).per_query, metric)),
+        )
+        for num_pairs, seeds in sorted(by_size.items())
     ]
 
 

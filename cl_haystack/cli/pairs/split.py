@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
     from cl_haystack.data import Pair
 
+_USUAL_SIZES = (50, 100, 300, 1_000)
+
 Pairs = Annotated[Path, typer.Argument(metavar="PAIRS.jsonl", help="Training pairs.")]
 
 
@@ -70,21 +72,28 @@ def split(
 
 def sample(
     pairs: Pairs,
-    size: Annotated[list[int], typer.Option(min=1, help="Pairs of a subset; may be repeated.")],
     out: Annotated[Path, typer.Option("-o", "--out", metavar="FOLDER", help="Folder for SIZE.jsonl.")],
+    size: Annotated[
+        list[int] | None,
+        typer.Option(min=1, help="Pairs of a subset; repeatable; without it, 50, 100, 300, 1,000 and all."),
+    ] = None,
     seed: Annotated[int, typer.Option(help="Another seed draws other pairs.")] = 0,
 ) -> None:
     """Draw subsets for a learning curve, each within all larger ones.
 
-    [bold]Example[/bold]
+    [bold]Examples[/bold]
 
-    cl-haystack pairs sample pairs.jsonl --size 100 --size 300 --size 1000 -o few
+    cl-haystack pairs sample pairs.jsonl -o few
+
+    cl-haystack pairs sample pairs.jsonl --size 500 --size 5000 -o few
     """
     from cl_haystack.data import read_pairs
     from cl_haystack.data.splitting import nested_subsets
 
-    refuse_one_file_twice(pairs, *(out / f"{wanted}.jsonl" for wanted in set(size)))
-    for wanted, part in nested_subsets(list(read_pairs(pairs)), size, seed=seed).items():
+    every = list(read_pairs(pairs))
+    sizes = size or [usual for usual in _USUAL_SIZES if usual < len(every)] + [len(every)]
+    refuse_one_file_twice(pairs, *(out / f"{wanted}.jsonl" for wanted in set(sizes)))
+    for wanted, part in nested_subsets(every, sizes, seed=seed).items():
         path = out / f"{wanted}.jsonl"
         _write(pairs, part, path, f"sample of {wanted}, seed {seed}")
         err.print(f"{path}: {len(part):,} pairs")

@@ -157,6 +157,32 @@ def test_a_saved_run_gives_the_same_figures_and_is_a_baseline(run, bundle, task_
     assert json.loads(mteb.read_text())["scores"]["test"][0]["main_score"] == found["metrics"]["ndcg@10"]
 
 
+def test_seeds_of_a_training_are_one_system(run, bundle, task_directory, tmp_path):
+    exact = tmp_path / "exact.trec"
+    run("evaluate", bundle, task_directory, "--save-run", exact)
+    poor = tmp_path / "poor.trec"
+    poor.write_text(
+        "".join(line for line in exact.read_text().splitlines(keepends=True) if line.startswith("q1 "))
+    )
+    alone = {
+        name: json.loads(run("evaluate", name, task_directory, "--json"))["metrics"]
+        for name in (bundle, poor)
+    }
+    command = ("evaluate", bundle, task_directory, "--other-seed", poor, "--baseline", poor, "--json")
+    found = json.loads(run(*command))
+    for name, value in found["metrics"].items():
+        assert value == pytest.approx((alone[bundle][name] + alone[poor][name]) / 2)
+    assert [seed["mrr@10"] for seed in found["seeds"]] == [m["mrr@10"] for m in alone.values()]
+    assert found["comparison"]["baseline_mean"] == alone[poor]["ndcg@10"]
+    first = f"nDCG@10 {alone[bundle]['ndcg@10']:.3f}, {alone[poor]['ndcg@10']:.3f}; texts shown are what"
+    assert first in found["notes"][0]
+    report = tmp_path / "report.html"
+    shown = run(*command[:-1], "--baseline", bundle, "--report", report)
+    assert shown.count("mean of 2 seeds: nDCG@10") == 2
+    page = report.read_text()
+    assert page.count("model, seed 2") == page.count("baseline, seed 2") == 1
+
+
 def test_what_a_run_leaves_out_is_told(run, bundle, task_directory, tmp_path):
     saved = tmp_path / "run.trec"
     run("evaluate", bundle, task_directory, "--save-run", saved)
@@ -304,6 +330,9 @@ def test_pairs_are_compared_with_a_baseline(run, bundle, labelled):
         (["PAIRS", "--split", "test"], "--split is for retrieval"),
         (["PAIRS", "--url", "http://x"], "--url is for retrieval"),
         (["PAIRS", "--top-k", "200"], "--top-k is for retrieval"),
+        (["PAIRS", "--other-seed", "x"], "--other-seed is for retrieval"),
+        (["PAIRS", "--baseline", "x", "--baseline", "y"], "seeds are for retrieval"),
+        (["TASK", "--index", "x", "--other-seed", "y"], "holds the vectors of one model"),
         (["TASK", "--calibrate", "x=0.9"], "needs a file of labelled pairs"),
         (["TASK", "--control", "x"], "name a --baseline"),
         (["TASK", "--filters", "{}"], "needs --index"),

@@ -51,6 +51,14 @@ def test_no_file_is_written_over_another(pairs, tmp_path):
     assert json.loads((tmp_path / "report.json").read_text())["lines"] == 9
 
 
+def test_the_usual_sizes_that_there_are_are_drawn(tmp_path):
+    many = tmp_path / "many.jsonl"
+    write_pairs([Pair(anchor=f"a{number}", positive="p") for number in range(100)], many)
+    run("sample", many, "-o", tmp_path / "few")
+    counts = {path.stem: sum(1 for _ in read_pairs(path)) for path in (tmp_path / "few").glob("*.jsonl")}
+    assert counts == {"50": 50, "100": 100}
+
+
 def test_a_model_that_was_trained_on_the_pairs_is_no_judge_of_them(pairs, tmp_path):
     clean, part, other = (tmp_path / f"{name}.jsonl" for name in ("clean", "part", "other"))
     run("check", pairs, "-o", clean)
