@@ -27,7 +27,7 @@ def read_pairs(path: str | Path) -> Iterator[Pair]:
     """Read training pairs, one at a time, in the order of the file.
 
     Fields: ``anchor``, ``positive``, optional ``negative`` or ``negatives``, ``score``, ``label``,
-    ``source``, ``document_id``, ``time``, ``weight``, ``candidate_scores``. CSV (separated by
+    ``source``, ``document_id``, ``topic``, ``time``, ``weight``, ``candidate_scores``. CSV (separated by
     comma, semicolon or tab) and TSV need a header; there an empty cell is an absent field, and ``negatives``
     and ``candidate_scores`` are JSON lists. Texts are kept as they are.
 

@@ -71,6 +71,8 @@ class Pair(BaseModel):
     """Where the pair comes from: a file, a method, a person."""
     document_id: str | None = None
     """The document that the positive is, or is a part of; a split by document keeps its pairs together."""
+    topic: str | None = None
+    """What it is about: an intent, a product, a department; a split by topic keeps its pairs together."""
     weight: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1.0
     """How much the pair counts in training, relative to the others."""
     time: Annotated[str, BeforeValidator(time_text)] | None = None
@@ -122,6 +124,7 @@ _EXPECTED = {
     "label": "0 or 1",
     "source": "a text",
     "document_id": "a text",
+    "topic": "a text",
     "weight": "a number greater than 0",
     "time": "a date or time, ISO 8601, such as 2026-11-24",
     "candidate_scores": "a list of finite numbers, the positive's and then one for each negative",

@@ -8,7 +8,7 @@ import hashlib
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 from cl_haystack.data.normalization import normalized
 from cl_haystack.data.records import Pair, parse_time
@@ -17,6 +17,7 @@ from cl_haystack.errors import ConfigurationError, DataError, quote
 _GROUPS: dict[str, Callable[[Pair], str]] = {
     "document": lambda pair: pair.document_id or normalized(pair.positive),
     "query": lambda pair: normalized(pair.anchor),
+    "topic": lambda pair: normalized(_told(pair, "topic")),
     "source": lambda pair: pair.source or "",
 }
 SPLITS = (*_GROUPS, "time")
@@ -71,13 +72,13 @@ def split_pairs(
 
     :param pairs: all pairs.
     :param by: what must not be in both: ``document`` (its id, or the positive where no id is told), ``query``
-        (the anchor), ``source``, or ``time``, where the newest pairs are held out.
+        (the anchor), ``topic``, ``source``, or ``time``, where the newest pairs are held out.
     :param fraction: the expected share of held-out groups; by time, that of held-out pairs, but all of one
         time are in the same part.
     :param seed: another seed gives another split, but for time.
     :returns: training pairs and held-out pairs, in their order, and how many are in neither.
     :raises ConfigurationError: the kind of group is unknown, or a part is empty.
-    :raises DataError: the split is by time, and a pair has none.
+    :raises DataError: the split is by topic or time, and a pair has none.
     """
     if by not in SPLITS:
         raise ConfigurationError(f"cannot split by {by!r}; expected one of {', '.join(SPLITS)}")
@@ -97,17 +98,18 @@ def split_pairs(
 
 def _split_by_time(pairs: Sequence[Pair], fraction: float) -> tuple[list[Pair], list[Pair]]:
     _check_fraction(fraction)
-    times: list[datetime] = []
-    for pair in pairs:
-        if pair.time is None:
-            raise DataError(
-                f"a pair has no 'time' ({quote(pair.anchor)}); expected a date in each to split by time"
-            )
-        times.append(parse_time(pair.time))
+    times = [parse_time(_told(pair, "time")) for pair in pairs]
     num_held_out = round(fraction * len(times))
     since = sorted(times)[-num_held_out] if num_held_out else datetime.max.replace(tzinfo=UTC)
     train = [pair for pair, time in zip(pairs, times, strict=True) if time < since]
     return train, [pair for pair, time in zip(pairs, times, strict=True) if time >= since]
+
+
+def _told(pair: Pair, name: Literal["topic", "time"]) -> str:
+    value: str | None = getattr(pair, name)
+    if value is None:
+        raise DataError(f"a pair has no {name!r} ({quote(pair.anchor)}); expected one in each to split by it")
+    return value
 
 
 def _sharing_nothing(pairs: Sequence[Pair], held_out: Sequence[Pair]) -> list[Pair]:

@@ -42,6 +42,7 @@ class Columns:
     :param positive: name of the column of texts that belong to them.
     :param label: name of the column of labels, 0 or 1; None where there is none.
     :param score: name of the column of grades; None where there is none.
+    :param topic: name of the column that tells what a row is about; None where there is none.
     :param time: name of the column that tells when a row was made; None where there is none.
     """
 
@@ -49,6 +50,7 @@ class Columns:
     positive: str
     label: str | None = None
     score: str | None = None
+    topic: str | None = None
     time: str | None = None
 
 
@@ -114,8 +116,8 @@ def pairs_from_table(
     path = Path(path)
     names = _column_names(path)
     chosen = columns or guess_columns(names, path)
-    for name in filter(None, (chosen.anchor, chosen.positive, chosen.label, chosen.score, chosen.time)):
-        if name not in names:
+    for name in asdict(chosen).values():
+        if name is not None and name not in names:
             raise DataError(f"no column {quote(name)}; it has {', '.join(names)}", path=path)
 
     def skip(fault: DataError, line: bytes) -> None:
@@ -148,16 +150,30 @@ def _pairs(
         try:
             label = None if columns.label is None else _label(record.get(columns.label))
             score = None if columns.score is None else _score(record.get(columns.score), max_score)
+            topic = None if columns.topic is None else _topic(record.get(columns.topic))
             time = None if columns.time is None else time_text(record.get(columns.time))
         except ValueError as error:
             skip(DataError(str(error), path=path, line=line), b"")
             continue
         counts.pairs += 1
-        yield Pair(anchor=anchor, positive=positive, label=label, score=score, time=time, source=path.name)
+        yield Pair(
+            anchor=anchor,
+            positive=positive,
+            label=label,
+            score=score,
+            topic=topic,
+            time=time,
+            source=path.name,
+        )
 
 
 def _text(value: Any) -> str:
     return value.strip() if isinstance(value, str) else ""
+
+
+def _topic(value: Any) -> str | None:
+    """Return the topic as text: tables may hold the numbers of classes; a row without one has none."""
+    return None if value is None else str(value).strip() or None
 
 
 def _label(value: Any) -> int:

@@ -24,6 +24,7 @@ class Group(StrEnum):
 
     document = "document"
     query = "query"
+    topic = "topic"
     source = "source"
     time = "time"
 

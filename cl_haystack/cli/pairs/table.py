@@ -22,6 +22,9 @@ def from_table(
     ] = None,
     label: Annotated[str | None, typer.Option(metavar="COLUMN", help="Column of labels, 0 or 1.")] = None,
     score: Annotated[str | None, typer.Option(metavar="COLUMN", help="Column of grades.")] = None,
+    topic: Annotated[
+        str | None, typer.Option(metavar="COLUMN", help="Column of topics, for a split by them.")
+    ] = None,
     time: Annotated[
         str | None, typer.Option(metavar="COLUMN", help="Column that tells when a row was made, ISO 8601.")
     ] = None,
@@ -45,9 +48,13 @@ def from_table(
     from cl_haystack.data.tables import Columns, TableCounts, pairs_from_table
     from cl_haystack.errors import DataError
 
-    if (anchor is None) != (positive is None) or (anchor is None and (label or score or time)):
-        raise typer.BadParameter("name both columns of texts, or none", param_hint="--anchor, --positive")
-    columns = None if anchor is None or positive is None else Columns(anchor, positive, label, score, time)
+    if (anchor is None) != (positive is None) or (anchor is None and (label or score or topic or time)):
+        raise typer.BadParameter(
+            "name both; without them all columns are guessed", param_hint="--anchor, --positive"
+        )
+    columns = (
+        None if anchor is None or positive is None else Columns(anchor, positive, label, score, topic, time)
+    )
     counts = TableCounts()
     faults: list[DataError] = []
 

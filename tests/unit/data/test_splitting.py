@@ -103,6 +103,23 @@ def test_a_subset_depends_on_the_seed_and_not_on_the_order():
     assert drawn[0] == drawn[1] != {p.anchor for p in nested_subsets(pairs, [10], seed=1)[10]}
 
 
+def test_a_topic_is_in_one_part_with_all_its_texts():
+    names = ("Billing", " billing", "Login", "Delivery", "Returns", "Refunds")
+    pairs = [
+        Pair(anchor=f"q{number}", positive=f"answer {number % 100}", topic=names[number % len(names)])
+        for number in range(120)
+    ]
+    train, held_out, neither = split_pairs(pairs, by="topic", fraction=0.4, seed=2)
+    topics = [{pair.topic.strip().casefold() for pair in part} for part in (train, held_out)]
+    assert topics[0]
+    assert topics[1]
+    assert topics[0].isdisjoint(topics[1])
+    assert {pair.positive for pair in train}.isdisjoint(pair.positive for pair in held_out)
+    assert len(train) + len(held_out) + neither == len(pairs)
+    with pytest.raises(DataError, match=r"a pair has no 'topic' \('b'\)"):
+        split_pairs([*pairs, Pair(anchor="b", positive="p")], by="topic")
+
+
 def test_the_newest_are_held_out_by_time():
     days = ["2026-03-01", "2026-01-01T12:00:00+02:00", "2026-01-01T11:00:00Z", "2026-02-01", "2026-02-01"]
     pairs = [Pair(anchor=f"a{day}", positive=f"p{day}", time=time) for day, time in enumerate(days)]

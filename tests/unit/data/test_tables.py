@@ -57,12 +57,17 @@ def test_a_column_counts_that_only_later_records_have(tmp_path, columns):
 def test_parquet_is_read(tmp_path):
     pa = pytest.importorskip("pyarrow")
     pq = pytest.importorskip("pyarrow.parquet")
-    table = {"query": ["a", None], "document": ["b", "c"], "day": [date(2026, 1, 2), None]}
+    table = {
+        "query": ["a", None],
+        "document": ["b", "c"],
+        "class": [7, None],
+        "day": [date(2026, 1, 2), None],
+    }
     pq.write_table(pa.table(table), tmp_path / "t.parquet")
     counts = TableCounts()
-    columns = Columns("query", "document", time="day")
+    columns = Columns("query", "document", topic="class", time="day")
     [pair] = pairs_from_table(tmp_path / "t.parquet", counts, columns=columns)
-    assert (pair.positive, pair.time) == ("b", "2026-01-02")
+    assert (pair.positive, pair.topic, pair.time) == ("b", "7", "2026-01-02")
     assert counts.without_text == 1
 
 
