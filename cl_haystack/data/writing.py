@@ -1,7 +1,7 @@
 """Files that are either complete or not there: written beside their place, then renamed into it."""
 
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
@@ -39,6 +39,25 @@ def write_beside(path: Path) -> Iterator[BinaryIO]:
         beside.unlink(missing_ok=True)
 
 
+@contextmanager
+def write_pairs_beside(path: str | Path) -> Iterator[Callable[[Pair], None]]:
+    """Open a file of pairs that takes the place of ``path`` when the block ends well, see `write_beside`.
+
+    :param path: the file to write, ``.jsonl``.
+    :yields: writes one pair: a line of JSON, without fields at their default.
+    :raises DataError: the name ends otherwise, or the file cannot be written.
+    """
+    path = Path(path)
+    if path.suffix.lower() not in (".jsonl", ".ndjson"):
+        raise DataError(f"cannot write {path.suffix or 'a file without ending'}; use .jsonl", path=path)
+    with write_beside(path) as file:
+
+        def write(pair: Pair) -> None:
+            file.write(orjson.dumps(pair.model_dump(exclude_defaults=True), option=orjson.OPT_APPEND_NEWLINE))
+
+        yield write
+
+
 def write_pairs(pairs: Iterable[Pair], path: str | Path) -> int:
     """Write pairs as JSONL, one a line; fields at their default are left out.
 
@@ -47,12 +66,9 @@ def write_pairs(pairs: Iterable[Pair], path: str | Path) -> int:
     :returns: number of pairs written.
     :raises DataError: the name ends otherwise, or the file cannot be written.
     """
-    path = Path(path)
-    if path.suffix.lower() not in (".jsonl", ".ndjson"):
-        raise DataError(f"cannot write {path.suffix or 'a file without ending'}; use .jsonl", path=path)
     count = 0
-    with write_beside(path) as file:
+    with write_pairs_beside(path) as write:
         for pair in pairs:
-            file.write(orjson.dumps(pair.model_dump(exclude_defaults=True), option=orjson.OPT_APPEND_NEWLINE))
+            write(pair)
             count += 1
     return count

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cl_haystack.cli.console import err, print_json
+from cl_haystack.cli.console import err, print_json, progress_bar
+from cl_haystack.progress import counted
 
 if TYPE_CHECKING:
     from cl_haystack.data import CorpusDocument, Pair, PairCounts
@@ -213,7 +214,8 @@ def write_described(
     from cl_haystack.data import write_pairs
     from cl_haystack.data.datasheet import describe_pairs
 
-    count = write_pairs(pairs, out)
+    with progress_bar(f"writing {out.name}") as on_progress:
+        count = write_pairs(counted(pairs, on_progress), out)
     describe_pairs(
         out,
         method=origin.method,

@@ -2,17 +2,13 @@
 
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from cl_haystack.cli.console import err, print_json
+from cl_haystack.cli.console import err, print_json, progress_bar
 from cl_haystack.cli.pairs.making import AsJson, refuse_one_file_twice
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from cl_haystack.data import Pair
+from cl_haystack.progress import counted
 
 _USUAL_SIZES = (50, 100, 300, 1_000)
 
@@ -53,15 +49,22 @@ def split(
 
     cl-haystack pairs split pairs.jsonl --train past.jsonl --held-out recent.jsonl --by time
     """
-    from cl_haystack.data import read_pairs
-    from cl_haystack.data.splitting import split_pairs
+    from cl_haystack.data.splitting import split_file
 
     refuse_one_file_twice(pairs, train, held_out)
     name = f"split by {by.value}" + (f", seed {seed}" if by is not Group.time else "")
-    parts = split_pairs(list(read_pairs(pairs)), by=by.value, fraction=fraction, seed=seed)
-    for part, path in zip(parts[:2], (train, held_out), strict=True):
-        _write(pairs, part, path, name)
-    counts = {"train": len(parts[0]), "held_out": len(parts[1]), "neither": parts[2]}
+    with progress_bar("splitting") as on_progress:
+        counts = split_file(
+            pairs,
+            train=train,
+            held_out=held_out,
+            by=by.value,
+            fraction=fraction,
+            seed=seed,
+            on_progress=on_progress,
+        )
+    _carry_datasheet(pairs, train, name, counts["train"])
+    _carry_datasheet(pairs, held_out, name, counts["held_out"])
     if as_json:
         print_json(counts)
         return
@@ -76,7 +79,7 @@ def sample(
     out: Annotated[Path, typer.Option("-o", "--out", metavar="FOLDER", help="Folder for SIZE.jsonl.")],
     size: Annotated[
         list[int] | None,
-        typer.Option(min=1, help="Pairs of a subset; repeatable; without it, 50, 100, 300, 1,000 and all."),
+        typer.Option(min=1, help="Pairs of a subset; repeatable (default: 50, 100, 300, 1000)."),
     ] = None,
     seed: Annotated[int, typer.Option(help="Another seed draws other pairs.")] = 0,
 ) -> None:
@@ -88,21 +91,26 @@ def sample(
 
     cl-haystack pairs sample pairs.jsonl --size 500 --size 5000 -o few
     """
-    from cl_haystack.data import read_pairs
+    from cl_haystack.data import read_pairs, write_pairs
     from cl_haystack.data.splitting import nested_subsets
+    from cl_haystack.errors import DataError
 
-    every = list(read_pairs(pairs))
-    sizes = size or [usual for usual in _USUAL_SIZES if usual < len(every)] + [len(every)]
+    sizes = size or _USUAL_SIZES
     refuse_one_file_twice(pairs, *(out / f"{wanted}.jsonl" for wanted in set(sizes)))
-    for wanted, part in nested_subsets(every, sizes, seed=seed).items():
+    with progress_bar("drawing") as on_progress:
+        subsets = nested_subsets(counted(read_pairs(pairs), on_progress), sizes, seed=seed)
+    if not size:
+        subsets = {wanted: part for wanted, part in subsets.items() if len(part) == wanted}
+    if not subsets:
+        raise DataError(f"holds fewer than {min(sizes)} pairs; name sizes with --size", path=pairs)
+    for wanted, part in subsets.items():
         path = out / f"{wanted}.jsonl"
-        _write(pairs, part, path, f"sample of {wanted}, seed {seed}")
-        err.print(f"{path}: {len(part):,} pairs")
+        count = write_pairs(part, path)
+        _carry_datasheet(pairs, path, f"sample of {wanted}, seed {seed}", count)
+        err.print(f"{path}: {count:,} pairs")
 
 
-def _write(pairs: Path, part: "Sequence[Pair]", path: Path, name: str) -> None:
-    from cl_haystack.data import write_pairs
+def _carry_datasheet(pairs: Path, part: Path, name: str, count: int) -> None:
     from cl_haystack.data.datasheet import Step, carry_datasheet
 
-    count = write_pairs(part, path)
-    carry_datasheet(pairs, path, num_pairs=count, step=Step(name=name, counts={"pairs": count}))
+    carry_datasheet(pairs, part, num_pairs=count, step=Step(name=name, counts={"pairs": count}))

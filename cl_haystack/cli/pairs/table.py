@@ -1,5 +1,6 @@
 """``cl-haystack pairs from-table``: pairs of the rows of a table."""
 
+from itertools import chain
 from pathlib import Path
 from typing import Annotated
 
@@ -62,13 +63,15 @@ def from_table(
         if len(faults) < _FAULTS_SHOWN:
             faults.append(fault)
 
-    pairs = list(pairs_from_table(table, counts, columns=columns, max_score=max_score, on_fault=remember))
+    pairs = pairs_from_table(table, counts, columns=columns, max_score=max_score, on_fault=remember)
+    first = next(pairs, None)
+    if first is not None:
+        origin = Origin("from-table", (table,), "whoever made the table")
+        write_described(chain([first], pairs), out, origin, counts.as_dict)
     for fault in faults:
         err.print(f"skipped: {fault}")
-    if not pairs:
+    if first is None:
         raise DataError(f"no row gave a pair: {counts.as_dict()}; nothing was written", path=table)
-    origin = Origin("from-table", (table,), "whoever made the table")
-    write_described(pairs, out, origin, counts.as_dict)
     if as_json:
         print_json(counts.as_dict())
         return

@@ -1,6 +1,7 @@
 """``pairs`` from the command line: what it writes, what it leaves alone, and what it tells."""
 
 import json
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -57,6 +58,29 @@ def test_the_usual_sizes_that_there_are_are_drawn(tmp_path):
     run("sample", many, "-o", tmp_path / "few")
     counts = {path.stem: sum(1 for _ in read_pairs(path)) for path in (tmp_path / "few").glob("*.jsonl")}
     assert counts == {"50": 50, "100": 100}
+    few = tmp_path / "few.jsonl"
+    write_pairs(list(read_pairs(many))[:49], few)
+    with pytest.raises(DataError, match="holds fewer than 50 pairs; name sizes with --size"):
+        run("sample", few, "-o", tmp_path / "none")
+    assert not (tmp_path / "none").exists()
+
+
+def test_no_command_holds_a_whole_file(tmp_path):
+    """Files are as large as people have them; here 12 MB stand for tens of gigabytes."""
+    many = tmp_path / "many.jsonl"
+    write_pairs((Pair(anchor=f"a{n}", positive=f"{n} " + "text " * 4000) for n in range(600)), many)
+    out = tmp_path / "out.jsonl"
+    for arguments in (
+        ("split", many, "--train", tmp_path / "train.jsonl", "--held-out", tmp_path / "test.jsonl"),
+        ("sample", many, "--size", 10, "-o", tmp_path / "few"),
+        ("from-table", many, "-o", out),
+    ):
+        tracemalloc.start()
+        run(*arguments)
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert peak < 4e6, arguments[0]
+    assert sum(1 for _ in read_pairs(out)) == 600
 
 
 def test_a_model_that_was_trained_on_the_pairs_is_no_judge_of_them(pairs, tmp_path):

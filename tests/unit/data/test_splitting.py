@@ -7,9 +7,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cl_haystack.data import CorpusDocument, Pair, PairCounts, is_held_out, pairs_from_corpus, split_by_group
+from cl_haystack.data import (
+    CorpusDocument,
+    Pair,
+    PairCounts,
+    is_held_out,
+    pairs_from_corpus,
+    read_pairs,
+    split_by_group,
+    write_pairs,
+)
 from cl_haystack.data.normalization import normalized
-from cl_haystack.data.splitting import nested_subsets, split_pairs
+from cl_haystack.data.splitting import SPLITS, nested_subsets, split_file, split_pairs
 from cl_haystack.errors import ConfigurationError, DataError
 
 
@@ -86,6 +95,40 @@ def test_pairs_of_one_document_are_in_one_part_whatever_their_texts(by):
     again, _, neither = split_pairs([*pairs, unnamed], by=by, fraction=0.3)
     assert unnamed not in again
     assert neither <= len(pairs) - len(train) - len(held_out) + 1
+
+
+@pytest.mark.parametrize("by", SPLITS)
+def test_a_file_is_split_like_its_pairs(tmp_path, by):
+    pairs = [
+        Pair(
+            anchor=f"question {n}",
+            positive=f"answer {n % 50}",
+            negatives=(f"answer {(n + 7) % 300}",),
+            document_id=f"d{n % 50}" if n % 3 else None,
+            source=f"s{n % 9}",
+            topic=f"t{n % 10}",
+            time=f"2026-01-{1 + n % 28:02}",
+        )
+        for n in range(200)
+    ]
+    every, train, held_out = (tmp_path / f"{name}.jsonl" for name in ("every", "train", "held_out"))
+    write_pairs(pairs, every)
+    counts = split_file(every, train=train, held_out=held_out, by=by, fraction=0.2, seed=3)
+    expected = split_pairs(pairs, by=by, fraction=0.2, seed=3)
+    assert (list(read_pairs(train)), list(read_pairs(held_out)), counts["neither"]) == expected
+    assert counts["train"] + counts["held_out"] + counts["neither"] == len(pairs)
+
+
+def test_where_a_part_would_be_empty_no_file_is_written(tmp_path):
+    write_pairs([Pair(anchor="a", positive="p")], tmp_path / "every.jsonl")
+    train, held_out = tmp_path / "train.jsonl", tmp_path / "held_out.jsonl"
+    train.write_text("what was there before")
+    with pytest.raises(
+        ConfigurationError, match="no pair is left in the held-out part of 1 pairs split by query"
+    ):
+        split_file(tmp_path / "every.jsonl", train=train, held_out=held_out, by="query", fraction=0, seed=0)
+    assert {path.name for path in tmp_path.iterdir()} == {"every.jsonl", "train.jsonl"}
+    assert train.read_text() == "what was there before"
 
 
 @given(pairs_lists, st.lists(st.integers(1, 20), min_size=2, max_size=4, unique=True))
