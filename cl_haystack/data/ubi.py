@@ -7,6 +7,7 @@ names what it returned (``query_response_hit_ids``, best first), an event its qu
 Source: the schemas at https://o19s.github.io/ubi/schema/1.3.0/.
 """
 
+import sys
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
@@ -79,7 +80,7 @@ def read_impressions(
     until: datetime | None = None,
     max_position: int = 20,
 ) -> list[Impression]:
-    """Join queries and clicks. Holds every query that counts with its results, about 1 kB for twenty.
+    """Join queries and clicks. Holds every query that counts with its results, about 0.8 kB for twenty.
 
     :param queries: records of ``ubi_queries``.
     :param events: records of ``ubi_events``.
@@ -155,7 +156,11 @@ def _ids(value: Any) -> tuple[str, ...]:
     """Return ids, each once, of a list or of the only one, which OpenSearch takes as well."""
     if isinstance(value, str | int) and value != "":
         return (str(value),)
-    return tuple(dict.fromkeys(map(str, value))) if isinstance(value, list) else ()
+    if not isinstance(value, list):
+        return ()
+    return tuple(
+        dict.fromkeys(sys.intern(str(name)) for name in value)
+    )  # shown again and again: one text each
 
 
 def _is_within(value: Any, since: datetime | None, until: datetime | None) -> bool:
