@@ -39,7 +39,7 @@ def mean_over_seeds(results: Sequence[RetrievalResult]) -> RetrievalResult:
     }
     return first.model_copy(
         update={
-            "label": f"{first.label}, mean of {len(results)} seeds",
+            "label": f"{first.label} (mean of {len(results)} seeds)",
             "metrics": mean_metrics(per_query),
             "per_query": per_query,
             "seconds": sum(result.seconds for result in results),

@@ -41,7 +41,7 @@ def test_the_mean_is_that_of_each_query_and_of_all(results):
         assert found.per_query[query]["mrr@10"] == pytest.approx(expected)
     for name, value in found.metrics.items():
         assert value == pytest.approx(mean(result.metrics[name] for result in results))
-    assert found.label == "s1, mean of 3 seeds"
+    assert found.label == "s1 (mean of 3 seeds)"
     assert found.run == results[0].run
     assert [metrics["mrr@10"] for metrics in found.seeds] == [r.metrics["mrr@10"] for r in results]
     assert "MRR@10 0.611, 1.000, 0.583; " in describe_seeds(found, "mrr@10")
