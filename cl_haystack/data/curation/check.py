@@ -13,6 +13,7 @@ import numpy as np
 
 from cl_haystack.data.beir import RetrievalTask
 from cl_haystack.data.curation import plausibility, relations
+from cl_haystack.data.curation.companions import doubted_companions
 from cl_haystack.data.curation.evaluation_texts import EvaluationTexts
 from cl_haystack.data.curation.findings import DROPPED, CheckReport, Kind
 from cl_haystack.data.curation.intake import Columns, Intake
@@ -206,7 +207,8 @@ def _look_at_plausibility(
 ) -> None:
     judgements = plausibility.judgements_of(columns)
     features = plausibility.measure(judgements, intake.texts, model.anchors, model.documents)
-    found = plausibility.judge(judgements, features, columns)
+    companions = doubted_companions(judgements, features, model.documents)
+    found = plausibility.judge(judgements, features, companions, columns)
     findings.plausibility = found
     report.notes.append(found.note)
     is_judged = relations.is_judged(columns)

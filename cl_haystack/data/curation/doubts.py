@@ -57,30 +57,37 @@ def most_doubtful(wrong: Floats) -> Mask:
     return result & (wrong >= _HARDLY)
 
 
-def doubt(features: NDArray[np.float32], given: NDArray[np.int64]) -> Doubts | None:
+def doubt(
+    features: NDArray[np.float32], given: NDArray[np.int64], known: Floats | None = None
+) -> Doubts | None:
     """Estimate how likely judgements are wrong.
 
     :param features: what is known of the texts, ``(judgements, features)``.
     :param given: 1 where they were judged to belong together, else 0, ``(judgements,)``.
+    :param known: how likely each is wrong where that is known, NaN where it is to be estimated,
+        ``(judgements,)``; None knows nothing.
     :returns: the estimate; None where fewer than 20 judgements are 1, or 0.
     """
     if min((given == 0).sum(), (given == 1).sum()) < _MIN_OF_EACH:
         return None
+    known = np.full(len(given), np.nan) if known is None else known
     chosen = np.sort(np.random.default_rng(0).permutation(len(given))[:_FITTED_ON])
     middle, spread = features[chosen].mean(axis=0), features[chosen].std(axis=0) + 1e-9
     rows = np.column_stack([(features[chosen] - middle) / spread, np.ones(len(chosen))]).astype(np.float64)
-    wrong = np.full(len(chosen), _FIRST_SHARE)
+    asked = np.isnan(known[chosen])
+    wrong = np.where(asked, _FIRST_SHARE, known[chosen])
     weights = np.zeros(rows.shape[1])
     share = _FIRST_SHARE
     for _ in range(_ROUNDS):
         truth = np.where(given[chosen] == 1, 1 - wrong, wrong)
         weights = _fit(rows, truth, weights)
-        share = float(np.clip(wrong.mean(), *_SHARES))
-        before, wrong = wrong, _wrong(rows @ weights, given[chosen], share)
+        share = float(np.clip(wrong[asked].mean(), *_SHARES)) if asked.any() else _SHARES[0]
+        before, wrong = wrong, np.where(asked, _wrong(rows @ weights, given[chosen], share), wrong)
         if np.abs(wrong - before).max() < _SETTLED:
             break
     scores = ((features - middle) / spread) @ weights[:-1] + weights[-1]
-    return Doubts(_wrong(scores, given, share), np.exp(np.clip(scores, -_HIGHEST, _HIGHEST)), share)
+    wrong = np.where(np.isnan(known), _wrong(scores, given, share), known)
+    return Doubts(wrong, np.exp(np.clip(scores, -_HIGHEST, _HIGHEST)), share)
 
 
 def _wrong(scores: Floats, given: NDArray[np.int64], share: float) -> Floats:

@@ -14,15 +14,14 @@ from numpy.typing import NDArray
 from cl_haystack.data.curation.doubts import Doubts, Floats, Mask, doubt, most_doubtful
 from cl_haystack.data.curation.intake import NO_LABEL, SURE_GRADES, Columns
 from cl_haystack.data.curation.near_texts import Ids, TextTable
+from cl_haystack.data.curation.standing import SAMPLE, some_of, standing
 from cl_haystack.data.curation.vectors import TextVectors
 from cl_haystack.encoder.protocol import Vectors
 from cl_haystack.encoder.vectors import unit_vectors
 
 _AT_ONCE = 512  # judgements
-_SAMPLE = 1024  # texts that stand for all others
 _PRECEDENTS = 4096  # judgements that stand for all that say yes
 _NEAREST_PRECEDENTS = 3
-_NEAREST = 10
 _CLEARLY_ABOVE = 0.02
 _FEW_LINES = 200
 _NOBODY_SAID = -1
@@ -30,6 +29,8 @@ _MIN_SAID_NO = 20
 _TOO_FEW = "labels, positives and negatives: too few to tell which are wrong; 20 of either kind are needed"
 
 Features = NDArray[np.float32]
+STANDING = slice(2, 8)
+"""Those of the features that tell where a cosine stands, of the anchor and of the text."""
 
 
 @dataclass(frozen=True)
@@ -100,7 +101,7 @@ def judgements_of(columns: Columns) -> Judgements:
             np.zeros(len(negatives), dtype=np.int64),
         ),
     ]
-    if sum(int((part.given == 0).sum()) for part in parts) < _MIN_SAID_NO:
+    if (parts[0].given == 0).sum() < _MIN_SAID_NO:
         parts.append(_by_chance(parts[0]))
     names = (field.name for field in fields(Judgements))
     return Judgements(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
@@ -136,8 +137,8 @@ def measure(
         ``(judgements, 9)``.
     """
     random = np.random.default_rng(0)
-    other_ids = _some(judgements.text, _SAMPLE, random)
-    asker_ids = _some(judgements.anchor, _SAMPLE, random)
+    other_ids = some_of(judgements.text, SAMPLE, random)
+    asker_ids = some_of(judgements.anchor, SAMPLE, random)
     others, askers = documents.of(other_ids), anchors.of(asker_ids)  # (sample, dim)
     features = np.empty((len(judgements.place), 9), dtype=np.float32)
     for start in range(0, len(features), _AT_ONCE):
@@ -147,17 +148,18 @@ def measure(
         features[rows, 0] = cosines
         pairs = zip(judgements.anchor[rows].tolist(), judgements.text[rows].tolist(), strict=True)
         features[rows, 1] = [_shared_words(one, other, texts) for one, other in pairs]
-        features[rows, 2:5] = _standing(cosines, asked @ others.T, judgements.text[rows, None] == other_ids)
-        features[rows, 5:8] = _standing(cosines, found @ askers.T, judgements.anchor[rows, None] == asker_ids)
+        features[rows, 2:5] = standing(cosines, asked @ others.T, judgements.text[rows, None] == other_ids)
+        features[rows, 5:8] = standing(cosines, found @ askers.T, judgements.anchor[rows, None] == asker_ids)
     features[:, 8] = _precedence(judgements, anchors, documents)
     return features
 
 
-def judge(judgements: Judgements, features: Features, columns: Columns) -> Plausibility:
+def judge(judgements: Judgements, features: Features, companions: Floats, columns: Columns) -> Plausibility:
     """Find what is hardly right in lines.
 
     :param judgements: what the lines say.
     :param features: what :func:`measure` gave for it.
+    :param companions: how likely each negative is wrong by the positive beside it, ``(judgements,)``.
     :param columns: the lines.
     :returns: what is doubted.
     """
@@ -168,12 +170,22 @@ def judge(judgements: Judgements, features: Features, columns: Columns) -> Plaus
     positive, negative = np.full(count, np.nan), np.full(count, -np.inf)
     positive[place[slot == 0]] = cosines[slot == 0]
     np.maximum.at(negative, place[slot > 0], cosines[slot > 0])
-    doubts = doubt(features, judgements.given)
+    first = judgements.slot == 0
+    known = np.where(said, np.nan, 0.0)
+    of_first = doubt(features[first], judgements.given[first], known[first])
+    if of_first is not None:
+        known[first] = of_first.wrong
+    with_yes = ~first | (judgements.given == 1)
+    of_others = doubt(features[with_yes], judgements.given[with_yes], known[with_yes])
     lines = np.unique(place)
     wrong, positive_doubted = np.zeros(count), np.zeros(count, dtype=bool)
     negative_doubted = np.zeros(count, dtype=bool)
-    if doubts is not None:
-        of_positive, of_negatives = _wrong_by_line(doubts, said, place, slot, count)
+    of_positive, of_negatives = np.zeros(count), np.zeros(count)
+    if of_first is not None:
+        of_positive[place[slot == 0]] = of_first.wrong[said[first]]
+    if of_others is not None:
+        of_negatives = _wrong_negatives(judgements, of_others, with_yes, companions, count)
+    if of_first or of_others:
         wrong = np.maximum(of_positive, of_negatives)
         named = np.zeros(count, dtype=bool)
         named[lines] = most_doubtful(wrong[lines])
@@ -187,28 +199,36 @@ def judge(judgements: Judgements, features: Features, columns: Columns) -> Plaus
         wrong=wrong,
         positive_doubted=positive_doubted,
         negative_doubted=negative_doubted,
-        note=_note(wrong, positive_doubted | negative_doubted) if doubts else _TOO_FEW,
+        note=_note(wrong, positive_doubted | negative_doubted) if of_first or of_others else _TOO_FEW,
     )
 
 
-def _wrong_by_line(doubts: Doubts, said: Mask, place: Ids, slot: Ids, count: int) -> tuple[Floats, Floats]:
-    """Return how likely the positive is wrong, and how likely a negative is, or changed places with it.
+def _wrong_negatives(
+    judgements: Judgements, doubts: Doubts, judged: Mask, companions: Floats, count: int
+) -> Floats:
+    """Return how likely a negative of each line is wrong, or changed places with the positive.
 
     The latter is the share of wrong lines times the odds of the negatives, against those of the positive.
     """
-    wrong, odds = doubts.wrong[said], doubts.odds[said]
-    of_positive, of_negatives = np.zeros(count), np.zeros(count)
-    of_positive[place[slot == 0]] = wrong[slot == 0]
-    np.maximum.at(of_negatives, place[slot > 0], wrong[slot > 0])
+    place, slot = judgements.place[judged], judgements.slot[judged]
+    result, own, others = np.zeros(count), np.zeros(count), np.zeros(count)
+    np.maximum.at(result, place[slot > 0], _either(doubts.wrong, companions[judged])[slot > 0])
+    own[place[slot == 0]] = doubts.odds[slot == 0]
+    np.add.at(others, place[slot > 0], doubts.odds[slot > 0])
     both = np.intersect1d(place[slot == 0], place[slot > 0])
-    own, others = np.zeros(count), np.zeros(count)
-    own[place[slot == 0]] = odds[slot == 0]
-    np.add.at(others, place[slot > 0], odds[slot > 0])
     number = np.bincount(place[slot > 0], minlength=count)[both]
-    share = np.minimum(doubts.share * (number + 1) / 2, 0.5)  # a line with two texts in wrong places
+    share = np.minimum(doubts.share * number, 0.5)
     against = share * others[both] / number
-    of_negatives[both] = np.maximum(of_negatives[both], against / (against + (1 - share) * own[both]))
-    return of_positive, of_negatives
+    result[both] = np.maximum(result[both], against / (against + (1 - share) * own[both]))
+    return result
+
+
+def _either(one: Floats, other: Floats) -> Floats:
+    """Return how likely a negative is wrong that may be so for one reason or for another: their mean odds."""
+    odds = [chance / np.maximum(1 - chance, 1e-9) for chance in (one, other)]
+    either = np.mean(odds, axis=0)
+    result: Floats = np.where(other > 0, either / (1 + either), one)
+    return result
 
 
 def _note(wrong: Floats, named: Mask) -> str:
@@ -216,33 +236,6 @@ def _note(wrong: Floats, named: Mask) -> str:
         f"labels, positives and negatives: an estimated {wrong.sum():,.0f} lines are wrong; {named.sum():,} "
         f"are named, of which {(1 - wrong[named]).sum():,.0f} may be right"
     )
-
-
-def _some(ids: Ids, count: int, random: np.random.Generator) -> Ids:
-    distinct = np.unique(ids)
-    return np.sort(random.permutation(distinct)[:count])
-
-
-def _standing(cosines: Vectors, others: Vectors, own: Mask) -> Vectors:
-    """Tell how far cosines are above others: a right answer is nearer than the nearest of the wrong ones.
-
-    :param cosines: of two texts, ``(rows,)``.
-    :param others: of one of the two with a sample, ``(rows, sample)``.
-    :param own: where the sample has the other one itself, ``(rows, sample)``.
-    :returns: above their mean in standard deviations, above the highest, above the mean of the ten highest,
-        ``(rows, 3)``. The latter is half of CSLS (Conneau et al. 2018, arXiv:1710.04087, section 2.3).
-    """
-    count = min(_NEAREST, others.shape[1])
-    nearest = -np.partition(-np.where(own, -1, others), count - 1, axis=1)[:, :count]  # (rows, count)
-    spread = np.maximum(others.std(axis=1), 1e-6)
-    result: Vectors = np.column_stack(
-        [
-            (cosines - others.mean(axis=1)) / spread,
-            cosines - nearest.max(axis=1),
-            cosines - nearest.mean(axis=1),
-        ]
-    )
-    return result
 
 
 def _precedence(judgements: Judgements, anchors: TextVectors, documents: TextVectors) -> Vectors:
@@ -257,7 +250,7 @@ def _precedence(judgements: Judgements, anchors: TextVectors, documents: TextVec
     :returns: mean of the three nearest, 0 where there are fewer, ``(judgements,)``.
     """
     result = np.zeros(len(judgements.place), dtype=np.float32)
-    yes = _some(np.flatnonzero(judgements.given == 1), _PRECEDENTS, np.random.default_rng(0))
+    yes = some_of(np.flatnonzero(judgements.given == 1), _PRECEDENTS, np.random.default_rng(0))
     if len(yes) < _NEAREST_PRECEDENTS:
         return result
     ones, others = anchors.of(judgements.anchor[yes]), documents.of(judgements.text[yes])  # (yes, dim)

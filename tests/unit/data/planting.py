@@ -69,6 +69,27 @@ def with_negatives(pairs: list[Pair], *, seed: int, false_share: float) -> tuple
     return made, bad
 
 
+def with_halves(pairs: list[Pair], *, seed: int, share: float) -> tuple[list[Pair], set[int]]:
+    """Keep the first half of each positive, with second halves of others as negatives, some of their own."""
+    random = Random(seed)
+    made, bad = [], set()
+    for line, pair in enumerate(pairs, start=1):
+        own = {p.positive for p in pairs if p.anchor == pair.anchor}
+        others = random.sample([p.positive for p in pairs if p.positive not in own], 3)
+        if random.random() < share:
+            bad.add(line)
+            others[random.randrange(3)] = pair.positive
+        negatives = tuple(_halves(text)[1] for text in others)
+        made.append(pair.model_copy(update={"positive": _halves(pair.positive)[0], "negatives": negatives}))
+    return made, bad
+
+
+def _halves(text: str) -> tuple[str, str]:
+    sentences = re.split(r"(?<=[.?!])\s+", text)
+    middle = len(sentences) // 2
+    return " ".join(sentences[:middle]), " ".join(sentences[middle:])
+
+
 def with_flipped_labels(pairs: list[Pair], *, seed: int, share: float) -> tuple[list[Pair], set[int]]:
     """Label each pair 1, and 0 with another pair's positive; flip some labels."""
     random = Random(seed)

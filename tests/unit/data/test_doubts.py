@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 
+from cl_haystack.data.curation.companions import _measure, doubted_companions
 from cl_haystack.data.curation.doubts import doubt, most_doubtful
 from cl_haystack.data.curation.near_texts import Alike, TextTable
 from cl_haystack.data.curation.paraphrases import same_meaning
-from cl_haystack.data.curation.plausibility import judgements_of, measure
+from cl_haystack.data.curation.plausibility import judge, judgements_of, measure
 from cl_haystack.data.curation.vectors import TextVectors
 from tests.unit.data.columns import columns_of
 
@@ -31,6 +32,21 @@ def test_wrong_labels_are_estimated_and_false_alarms_are_few_however_good_the_mo
     limit = np.sort(towards[~flipped])[-max(1, int(named[~flipped].sum()))]
     if share:
         assert named[flipped].mean() >= 0.8 * (towards[flipped] > limit).mean()
+
+
+def test_what_is_known_is_not_estimated_and_teaches():
+    random = np.random.default_rng(6)
+    truth = random.integers(0, 2, 1000)
+    features = (random.normal(0, 1, (1000, 1)) + 4 * truth[:, None]).astype(np.float32)
+    wrong = random.random(1000) < 0.2
+    given = np.where(wrong, 1 - truth, truth)
+    known = np.where(np.arange(1000) < 500, wrong, np.nan)
+    doubts = doubt(features, given, known)
+    np.testing.assert_array_equal(doubts.wrong[:500], wrong[:500])
+    assert abs(doubts.share - wrong[500:].mean()) < 0.02
+    none_wrong = doubt(features, truth, np.zeros(1000))
+    assert not none_wrong.wrong.any()
+    assert (none_wrong.odds > 1)[truth == 1].mean() > 0.95
 
 
 def test_too_few_judgements_are_not_doubted():
@@ -142,6 +158,81 @@ def test_a_label_is_doubted_where_lines_with_texts_of_the_same_kind_say_otherwis
     assert most_doubtful(doubts.wrong)[~flipped].mean() <= 0.01
     # The cosine of two unrelated kinds tells nothing.
     assert most_doubtful(without.wrong)[flipped].mean() < 0.2
+
+
+def test_a_negative_is_doubted_where_it_is_another_part_of_the_answer(tmp_path):
+    random = np.random.default_rng(7)
+    topics, dim = random.normal(0, 1, (800, 48)), 48
+    bad = random.random(800) < 0.05
+    # An anchor asks for one half of its topic; a document's other half has nothing of that.
+    mask = np.arange(dim) < 20
+    anchors = np.where(mask, topics, 0) + random.normal(0, 0.3, (800, dim))
+    positives = topics + random.normal(0, 0.4, (800, dim))
+    others = random.normal(0, 1, (800, dim))
+    rest = np.where(mask, 0, topics) + random.normal(0, 0.4, (800, dim))
+    vectors = np.concatenate([anchors, positives, np.where(bad[:, None], rest, others)])
+    vectors = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+    columns = columns_of(
+        [(i, 800 + i, (1600 + i,)) for i in range(800)], labels=[None] * 800, scores=[None] * 800
+    )
+    said = judgements_of(columns)
+    documents = _stored(vectors, 800, tmp_path)
+    features = measure(said, _table([f"text {text}" for text in range(2400)]), *documents)
+    companions = doubted_companions(said, features, documents[1])
+    assert not companions[said.slot == 0].any()
+    found = judge(said, features, companions, columns)
+    assert found.negative_doubted[bad].mean() >= 0.95
+    assert found.negative_doubted[~bad].mean() <= 0.01
+    # The anchor alone does not tell.
+    without = judge(said, features, np.zeros(len(said.place)), columns)
+    assert without.negative_doubted[bad].mean() < 0.2
+
+
+def test_a_hard_positive_beside_mined_negatives_is_not_doubted(tmp_path):
+    """Negatives that a model found are nearer than many a positive: that makes no positive wrong."""
+    random = np.random.default_rng(8)
+    count, dim = 500, 48
+    anchors = random.normal(0, 1, (count, dim))
+    nearness = random.uniform(0.2, 1.5, (count, 1))  # some answers are hardly like their question
+    positives = nearness * anchors + random.normal(0, 1, (count, dim))
+    vectors = np.concatenate([anchors, positives])
+    vectors = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+    cosines = vectors[:count] @ vectors[count:].T
+    np.fill_diagonal(cosines, -1)
+    mined = count + np.argsort(-cosines, axis=1)[:, :3]
+    columns = columns_of(
+        [(i, count + i, tuple(mined[i].tolist())) for i in range(count)],
+        labels=[None] * count,
+        scores=[None] * count,
+    )
+    said = judgements_of(columns)
+    stored = _stored(vectors, count, tmp_path)
+    features = measure(said, _table([f"text {text}" for text in range(2 * count)]), *stored)
+    found = judge(said, features, doubted_companions(said, features, stored[1]), columns)
+    assert (found.negative > found.positive).mean() > 0.1
+    assert (found.positive_doubted | found.negative_doubted).mean() <= 0.01
+
+
+def test_where_a_companion_stands_equals_a_naive_reading(tmp_path):
+    vectors = np.random.default_rng(2).normal(0, 1, (60, 8)).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    [documents] = _stored(vectors, 0, tmp_path)[1:]
+    positives, negatives = np.arange(20), np.arange(30, 50)
+    measured = _measure(positives, negatives, documents)
+    everything = [*range(20), *range(30, 50)]
+    for row, (one, other) in enumerate(zip(positives, negatives, strict=True)):
+        cosine = float(vectors[one] @ vectors[other])
+        expected = []
+        for own, sample in ((one, everything), (other, range(20))):
+            all_of_it = vectors[list(sample)] @ vectors[own]
+            near = [float(vectors[own] @ vectors[i]) for i in sample if i not in (one, other)]
+            rest = sorted(near, reverse=True)[:10]
+            expected += [
+                (cosine - all_of_it.mean()) / all_of_it.std(),
+                cosine - rest[0],
+                cosine - np.mean(rest),
+            ]
+        np.testing.assert_allclose(measured[row], expected, atol=0.02)  # vectors are kept in half precision
 
 
 def test_texts_of_one_meaning_are_found_among_thousands_unless_a_number_or_a_negation_differs(tmp_path):

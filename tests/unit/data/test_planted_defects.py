@@ -14,6 +14,7 @@ from tests.unit.data.planting import (
     recall_and_false_alarms,
     with_copies,
     with_flipped_labels,
+    with_halves,
     with_leaks,
     with_negatives,
 )
@@ -99,6 +100,14 @@ def test_a_model_finds_flipped_labels_and_answers_among_negatives(claims, base_b
     assert recall >= 0.9
     assert false_alarms <= 0.01
     assert "are wrong" in report.notes[0]
+    # Another part of the answer's document among the negatives: no text is repeated, nor hardly a word.
+    pairs, planted = with_halves(claims[:300], seed=5, share=0.05)
+    _, found = check(pairs, tmp_path, encoder=encoder)
+    recall, false_alarms = recall_and_false_alarms(
+        lines_with(found, Kind.FALSE_NEGATIVE), planted, len(pairs)
+    )
+    assert recall >= 0.9
+    assert false_alarms <= 0.01
     # Positive and negative changed places: no text is repeated, only the model can tell.
     pairs, _ = with_negatives(claims[:100], seed=5, false_share=0)
     swapped = {line for line in range(1, 101) if line % 10 == 0}
