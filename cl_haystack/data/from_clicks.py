@@ -192,7 +192,8 @@ class _Seen:
         self._counts = np.bincount(rows, np.asarray(share)), np.bincount(rows, np.asarray(clicked))
 
     def fit(self) -> PositionBasedModel:
-        return fit_click_model(*self._places, *self._counts)
+        (items, positions), (shown, clicked) = self._places, self._counts
+        return fit_click_model(items, positions, shown, clicked)
 
     def seen_at_several(self) -> float:
         items, _ = self._places
