@@ -188,16 +188,15 @@ class _Seen:
         self.clicks = np.bincount(np.asarray(item), np.asarray(clicked))  # (items,)
         keys = np.asarray(item).astype(np.int64) << _POSITION_BITS | np.asarray(position)
         places, rows = np.unique(keys, return_inverse=True)  # (item and position,), (results shown,)
-        self._places = places >> _POSITION_BITS, places & ((1 << _POSITION_BITS) - 1)
-        self._counts = np.bincount(rows, np.asarray(share)), np.bincount(rows, np.asarray(clicked))
+        self._items, self._positions = places >> _POSITION_BITS, places & ((1 << _POSITION_BITS) - 1)
+        self._shown = np.bincount(rows, np.asarray(share)).astype(np.float64)
+        self._clicked = np.bincount(rows, np.asarray(clicked)).astype(np.float64)
 
     def fit(self) -> PositionBasedModel:
-        (items, positions), (shown, clicked) = self._places, self._counts
-        return fit_click_model(items, positions, shown, clicked)
+        return fit_click_model(self._items, self._positions, self._shown, self._clicked)
 
     def seen_at_several(self) -> float:
-        items, _ = self._places
-        return float((np.unique(items, return_counts=True)[1] > 1).mean())
+        return float((np.unique(self._items, return_counts=True)[1] > 1).mean())
 
     def _by_query_and_client(
         self, impressions: Sequence[Impression]
