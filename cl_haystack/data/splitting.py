@@ -100,7 +100,7 @@ class SplitRule:
         if by not in SPLITS:
             raise ConfigurationError(f"cannot split by {by!r}; expected one of {', '.join(SPLITS)}")
         _check_fraction(fraction)
-        self.told = f"split by {by} with fraction {fraction}"
+        self._told = f"split by {by} with fraction {fraction}"
         self._is_held_out = (
             _newest(read(), fraction) if by == "time" else partial(_in_group, _GROUPS[by], fraction, seed)
         )
@@ -109,7 +109,7 @@ class SplitRule:
         if by == "source":
             return
         for pair in filter(self._is_held_out, read()):
-            self._texts.update(map(_digest, (pair.anchor, pair.positive)))
+            self._texts.update(_digest(normalized(text)) for text in (pair.anchor, pair.positive))
             if pair.document_id:
                 self._documents.add(_digest(pair.document_id))
 
@@ -119,7 +119,7 @@ class SplitRule:
             return "held_out"
         if pair.document_id and _digest(pair.document_id) in self._documents:
             return "neither"
-        texts = map(_digest, (pair.anchor, pair.positive, *pair.negatives))
+        texts = (_digest(normalized(text)) for text in (pair.anchor, pair.positive, *pair.negatives))
         return "train" if self._texts.isdisjoint(texts) else "neither"
 
     def check(self, counts: Mapping[Part, int]) -> None:
@@ -131,7 +131,7 @@ class SplitRule:
         for count, name in ((counts["train"], "training"), (counts["held_out"], "held-out")):
             if not count:
                 raise ConfigurationError(
-                    f"no pair is left in the {name} part of {sum(counts.values()):,} pairs {self.told}: "
+                    f"no pair is left in the {name} part of {sum(counts.values()):,} pairs {self._told}: "
                     "choose another fraction, seed or kind of group"
                 )
 
@@ -218,9 +218,8 @@ def _told(pair: Pair, name: Literal["topic", "time"]) -> str:
 
 
 def _digest(text: str) -> int:
-    """Return a number that is the same for texts that are the same but for case and spaces."""
-    form = normalized(text).encode("utf-8", "surrogatepass")
-    return int.from_bytes(hashlib.blake2b(form, digest_size=8).digest(), "big")
+    digest = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest()
+    return int.from_bytes(digest, "big")
 
 
 def nested_subsets(pairs: Iterable[Pair], sizes: Sequence[int], *, seed: int = 0) -> dict[int, list[Pair]]:

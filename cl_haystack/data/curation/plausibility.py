@@ -170,22 +170,12 @@ def judge(judgements: Judgements, features: Features, companions: Floats, column
     positive, negative = np.full(count, np.nan), np.full(count, -np.inf)
     positive[place[slot == 0]] = cosines[slot == 0]
     np.maximum.at(negative, place[slot > 0], cosines[slot > 0])
-    first = judgements.slot == 0
-    known = np.where(said, np.nan, 0.0)
-    of_first = doubt(features[first], judgements.given[first], known[first])
-    if of_first is not None:
-        known[first] = of_first.wrong
-    with_yes = ~first | (judgements.given == 1)
-    of_others = doubt(features[with_yes], judgements.given[with_yes], known[with_yes])
+    found = _wrong_by_line(judgements, features, companions, count)
     lines = np.unique(place)
     wrong, positive_doubted = np.zeros(count), np.zeros(count, dtype=bool)
     negative_doubted = np.zeros(count, dtype=bool)
-    of_positive, of_negatives = np.zeros(count), np.zeros(count)
-    if of_first is not None:
-        of_positive[place[slot == 0]] = of_first.wrong[said[first]]
-    if of_others is not None:
-        of_negatives = _wrong_negatives(judgements, of_others, with_yes, companions, count)
-    if of_first or of_others:
+    if found is not None:
+        of_positive, of_negatives = found
         wrong = np.maximum(of_positive, of_negatives)
         named = np.zeros(count, dtype=bool)
         named[lines] = most_doubtful(wrong[lines])
@@ -199,8 +189,31 @@ def judge(judgements: Judgements, features: Features, companions: Floats, column
         wrong=wrong,
         positive_doubted=positive_doubted,
         negative_doubted=negative_doubted,
-        note=_note(wrong, positive_doubted | negative_doubted) if of_first or of_others else _TOO_FEW,
+        note=_note(wrong, positive_doubted | negative_doubted) if found else _TOO_FEW,
     )
+
+
+def _wrong_by_line(
+    judgements: Judgements, features: Features, companions: Floats, count: int
+) -> tuple[Floats, Floats] | None:
+    """Return how likely the positive of each line is wrong, and how likely a negative is; None: too few lines.
+
+    Positives are compared with texts put together by chance, or labelled 0; only then negatives with them. A
+    search may have chosen negatives for being near, and all at once, hard positives would look wrong.
+    """
+    first = judgements.slot == 0
+    said = judgements.place != _NOBODY_SAID
+    known = np.where(said, np.nan, 0.0)
+    of_first = doubt(features[first], judgements.given[first], known[first])
+    of_positive = np.zeros(count)
+    if of_first is not None:
+        known[first] = of_first.wrong
+        of_positive[judgements.place[first & said]] = of_first.wrong[said[first]]
+    judged = ~first | (judgements.given == 1)
+    of_others = doubt(features[judged], judgements.given[judged], known[judged])
+    if of_others is not None:
+        return of_positive, _wrong_negatives(judgements, of_others, judged, companions, count)
+    return None if of_first is None else (of_positive, np.zeros(count))
 
 
 def _wrong_negatives(
