@@ -23,7 +23,6 @@ _AT_ONCE = 512  # judgements
 _PRECEDENTS = 4096  # judgements that stand for all that say yes
 _NEAREST_PRECEDENTS = 3
 _CLEARLY_ABOVE = 0.02
-_FEW_LINES = 200
 _NOBODY_SAID = -1
 _MIN_SAID_NO = 20
 _TOO_FEW = "labels, positives and negatives: too few to tell which are wrong; 20 of either kind are needed"
@@ -181,8 +180,8 @@ def judge(judgements: Judgements, features: Features, companions: Floats, column
         named[lines] = most_doubtful(wrong[lines])
         positive_doubted = named & (of_positive > of_negatives)
         negative_doubted = named & ~positive_doubted
-    if len(lines) < _FEW_LINES:  # too few to learn much from: the cosine alone tells more
-        negative_doubted |= (negative >= positive + _CLEARLY_ABOVE) & ~positive_doubted
+    else:  # too few to learn from: the cosine alone must tell
+        negative_doubted = negative >= positive + _CLEARLY_ABOVE
     return Plausibility(
         positive=positive,
         negative=np.where(np.isinf(negative), np.nan, negative),
@@ -196,7 +195,7 @@ def judge(judgements: Judgements, features: Features, companions: Floats, column
 def _wrong_by_line(
     judgements: Judgements, features: Features, companions: Floats, count: int
 ) -> tuple[Floats, Floats] | None:
-    """Return how likely the positive of each line is wrong, and how likely a negative is; None: too few lines.
+    """Return how likely the positive of each line is wrong, and how likely a negative is; None if too few.
 
     Positives are compared with texts put together by chance, or labelled 0; only then negatives with them. A
     search may have chosen negatives for being near, and all at once, hard positives would look wrong.

@@ -213,6 +213,19 @@ def test_a_hard_positive_beside_mined_negatives_is_not_doubted(tmp_path):
     assert (found.positive_doubted | found.negative_doubted).mean() <= 0.01
 
 
+def test_of_too_few_lines_the_cosine_alone_tells(tmp_path):
+    vectors = np.eye(12, dtype=np.float32)
+    vectors[4:8] = vectors[:4] * 0.6 + vectors[4:8] * 0.8  # positives: cosine 0.6
+    vectors[9] = vectors[1] * 0.8 + vectors[9] * 0.6  # one negative is nearer
+    columns = columns_of([(i, 4 + i, (8 + i,)) for i in range(4)], labels=[None] * 4, scores=[None] * 4)
+    said = judgements_of(columns)
+    stored = _stored(vectors, 4, tmp_path)
+    features = measure(said, _table([f"text {text}" for text in range(12)]), *stored)
+    found = judge(said, features, doubted_companions(said, features, stored[1]), columns)
+    assert found.negative_doubted.tolist() == [False, True, False, False]
+    assert "too few to tell" in found.note
+
+
 def test_where_a_companion_stands_equals_a_naive_reading(tmp_path):
     vectors = np.random.default_rng(2).normal(0, 1, (60, 8)).astype(np.float32)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
