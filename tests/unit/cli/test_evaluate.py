@@ -177,7 +177,7 @@ def test_seeds_of_a_training_are_one_system(run, bundle, task_directory, tmp_pat
     first = f"nDCG@10 {alone[bundle]['ndcg@10']:.3f}, {alone[poor]['ndcg@10']:.3f}; texts shown are what"
     assert first in found["notes"][0]
     report = tmp_path / "report.html"
-    shown = run(*command[:-1], "--baseline", bundle, "--report", report)
+    shown = " ".join(run(*command[:-1], "--baseline", bundle, "--report", report).split())
     assert shown.count("mean of 2 seeds): nDCG@10") == 2
     page = report.read_text()
     assert page.count("model, seed 2") == page.count("baseline, seed 2") == 1
