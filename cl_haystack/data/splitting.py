@@ -233,9 +233,8 @@ def nested_subsets(pairs: Iterable[Pair], sizes: Sequence[int], *, seed: int = 0
     """
     if not sizes or min(sizes) < 1:
         raise ConfigurationError(f"sizes are {list(sizes)}; expected numbers from 1, such as 100 and 300")
-    drawn = heapq.nsmallest(
-        max(sizes), _ranked(pairs, seed)
-    )  # no two have one place, so pairs do not compare
+    # Rank and place decide alone: no two pairs have one place, so pairs themselves are never compared.
+    drawn = heapq.nsmallest(max(sizes), _ranked(pairs, seed))
     return {size: [pair for _, _, pair in sorted(drawn[:size], key=itemgetter(1))] for size in sizes}
 
 

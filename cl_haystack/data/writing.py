@@ -41,7 +41,7 @@ def write_beside(path: Path) -> Iterator[BinaryIO]:
 
 @contextmanager
 def write_pairs_beside(path: str | Path) -> Iterator[Callable[[Pair], None]]:
-    """Open a file of pairs that takes the place of ``path`` when the block ends well, see `write_beside`.
+    """Open a file of pairs that takes the place of ``path`` when the block ends well.
 
     :param path: the file to write, ``.jsonl``.
     :yields: writes one pair: a line of JSON, without fields at their default.
